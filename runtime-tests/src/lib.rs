@@ -1,0 +1,1 @@
+//! Drives a runtime binary from outside.

@@ -1,0 +1,1 @@
+//! The container's cgroup: made, entered, signalled, removed.

@@ -1,0 +1,1 @@
+//! Frames between the runtime and init.

@@ -1,0 +1,16 @@
+//! rvol-runc: an OCI container runtime with native volumes. `docs/architecture.md` is the map of these modules.
+
+pub mod bundle;
+pub mod cgroup;
+pub mod cli;
+pub mod hooks;
+pub mod host;
+pub mod init;
+pub mod ipc;
+pub mod log;
+pub mod plan;
+pub mod rootfs;
+pub mod runtime;
+pub mod security;
+pub mod store;
+pub mod sys;

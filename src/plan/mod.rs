@@ -1,0 +1,115 @@
+//! What `create` will do, as data: typed, printable, made without any I/O.
+//!
+//! [`Plan::new`] turns a config, the host's facts and the command's flags into a [`Plan`], or into the list of every
+//! [`Problem`] found. Nothing here opens a file or makes a syscall. With `bundle` and `cli/spec` this is the only place
+//! that names oci_spec types; everything after it speaks of plans.
+
+pub mod devices;
+pub mod display;
+pub mod hooks;
+pub mod mounts;
+pub mod namespaces;
+pub mod network;
+pub mod options;
+pub mod process;
+pub mod rdt;
+pub mod resources;
+pub mod seccomp;
+pub mod sysctl;
+pub mod validate;
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use devices::Device;
+pub use hooks::{Hook, Hooks};
+pub use mounts::{CreateTarget, Mount, MountOp, Requirement, Target};
+pub use namespaces::{IdMap, IdRange, Namespaces};
+pub use network::NetDevice;
+pub use options::{Attr, Propagation};
+pub use process::Process;
+pub use rdt::IntelRdt;
+pub use seccomp::Seccomp;
+
+/// Everything that `create` (or `run`) does for one container, in the order in which init does it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    pub id: String,
+    pub oci_version: String,
+    /// Absolute path of the bundle's directory.
+    pub bundle: PathBuf,
+    pub annotations: BTreeMap<String, String>,
+    pub namespaces: Namespaces,
+    pub cgroup: resources::Cgroup,
+    pub rootfs: Rootfs,
+    /// `mounts[]`, the default devices and links and `linux.devices`, in order; made before pivot_root.
+    pub mounts: Vec<Mount>,
+    pub net_devices: Vec<NetDevice>,
+    pub hooks: Hooks,
+    /// `linux.maskedPaths` and `linux.readonlyPaths`: made after the createContainer hooks, before pivot_root.
+    pub masks: Vec<Mount>,
+    /// File below `/proc/sys` (with slashes) and the value to write.
+    pub sysctl: Vec<(String, String)>,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub intel_rdt: Option<IntelRdt>,
+    /// A new session keyring for the container's process (`--no-new-keyring` turns it off).
+    pub new_keyring: bool,
+    /// pivot_root unless `--no-pivot`.
+    pub root_change: RootChange,
+    /// `None` when the config has no `process`: such a container can be created, but not started.
+    pub process: Option<Process>,
+    pub seccomp: Option<Seccomp>,
+    /// What the plan leaves out or changes, and why; logged once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// `root` and what `linux` says about it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rootfs {
+    /// Absolute; may be or contain a symbolic link.
+    pub path: PathBuf,
+    pub readonly: bool,
+    /// Set on `/` after everything is mounted (`linux.rootfsPropagation`; `None`: slave, as runc and crun).
+    pub propagation: Option<Propagation>,
+    /// `linux.mountLabel`.
+    pub mount_label: Option<String>,
+}
+
+/// How the root of the container's mount namespace is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootChange {
+    PivotRoot,
+    /// `--no-pivot`: move the root filesystem onto `/` and chroot, for a root on initramfs.
+    MoveMount,
+    /// No mount namespace of its own: chroot only.
+    Chroot,
+}
+
+/// What the command adds to the config.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub id: String,
+    /// Absolute path of the bundle's directory.
+    pub bundle: PathBuf,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub cgroup_manager: resources::Manager,
+}
+
+/// Something in the config that the spec or the machine forbids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The place in config.json, such as `linux.namespaces[2].path`, or the flag, such as `--no-pivot`.
+    pub place: String,
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}

@@ -1,0 +1,1 @@
+//! `linux.sysctl`: key forms, and which keys a namespace owns.

@@ -1,0 +1,1 @@
+//! The operations: create, start, run, kill, delete, state, list.

@@ -1,0 +1,1 @@
+//! The state directory: one directory a container.

@@ -1,0 +1,38 @@
+//! execve and the descriptors that survive it.
+
+use super::check;
+use nix::errno::Errno;
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `execve(2)`. Returns only on failure.
+pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> nix::Result<Infallible> {
+    nix::unistd::execve(path, args, env)
+}
+
+/// `execveat(fd, "", AT_EMPTY_PATH)`: executes the file behind the fd. Returns only on failure.
+pub fn execve_fd(file: BorrowedFd, args: &[CString], env: &[CString]) -> nix::Result<Infallible> {
+    let pointers =
+        |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect::<Vec<_>>();
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: both vectors are null-terminated arrays of NUL-terminated strings that outlive the call.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(check(ret).err().unwrap_or(Errno::EINVAL))
+}
+
+/// `close_range(2)` with CLOSE_RANGE_CLOEXEC: every fd from `first` on closes at the next exec.
+pub fn cloexec_from(first: u32) -> nix::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
+    // SAFETY: no pointers are passed; no fd is closed, only marked.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}

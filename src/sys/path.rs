@@ -1,0 +1,52 @@
+//! Paths that are resolved beneath a directory fd.
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// What a symbolic link in the path means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Symlinks {
+    /// Followed, with `root` as the root directory (`RESOLVE_IN_ROOT`).
+    Follow,
+    /// An error (ELOOP) anywhere in the path (`RESOLVE_NO_SYMLINKS`).
+    Refuse,
+}
+
+/// `openat2(2)` of `path` with `root` as its root directory: `..`, absolute paths and links never leave it and
+/// magic links are refused. Retries EAGAIN, which the kernel gives when a rename races with `..`.
+pub fn open_in_root(root: BorrowedFd, path: &Path, flags: OFlag, symlinks: Symlinks) -> nix::Result<OwnedFd> {
+    let mut resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    if symlinks == Symlinks::Refuse {
+        resolve |= ResolveFlag::RESOLVE_NO_SYMLINKS;
+    }
+    let mode = if flags.contains(OFlag::O_CREAT) { Mode::from_bits_truncate(0o644) } else { Mode::empty() };
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let mut tries = 0;
+    loop {
+        match openat2(root, path, how) {
+            Err(Errno::EAGAIN) if tries < 128 => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+/// `openat2(2)` beneath `dir` without any link, magic link or mount crossing: for procfs, sysfs and cgroupfs files.
+pub fn open_beneath(dir: BorrowedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV,
+    );
+    loop {
+        match openat2(dir, path, how) {
+            Err(Errno::EAGAIN) => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Attributes of the calling process that have no wrapper elsewhere.
+
+use super::check;
+use nix::errno::Errno;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `struct sched_attr` of `<linux/sched/types.h>`, version 1 (56 bytes).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SchedAttr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    /// Nanoseconds, as the two below.
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+    pub util_min: u32,
+    pub util_max: u32,
+}
+
+/// `sched_setattr(2)` for the calling thread.
+pub fn sched_setattr(attr: &SchedAttr) -> nix::Result<()> {
+    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };
+    // SAFETY: `attr` has the layout and size that its `size` field gives; the kernel only reads it.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// `ioprio_set(2)` for the calling process: class (1 realtime, 2 best effort, 3 idle) and level (0 to 7).
+pub fn ioprio_set(class: u8, level: u8) -> nix::Result<()> {
+    const WHO_PROCESS: i32 = 1;
+    let value = (i32::from(class) << 13) | i32::from(level);
+    // SAFETY: no pointers are passed.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, value) }).map(drop)
+}
+
+/// `set_mempolicy(2)`: `mode` is `MPOL_*` with its flags, `nodes` the node numbers (any number of them).
+pub fn set_mempolicy(mode: u32, nodes: &[u32]) -> nix::Result<()> {
+    let mask = bitmask(nodes);
+    let (pointer, bits) = if nodes.is_empty() { (std::ptr::null(), 0) } else { (mask.as_ptr(), mask.len() * 64 + 1) };
+    // SAFETY: the mask holds `bits - 1` bits; the kernel reads `maxnode - 1` bits (set_mempolicy(2), bugs).
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode as libc::c_int, pointer, bits) }).map(drop)
+}
+
+/// `sched_setaffinity(2)` of a process (0: the caller) to the CPU numbers given, without a limit of 1024.
+pub fn sched_setaffinity(pid: libc::pid_t, cpus: &[u32]) -> nix::Result<()> {
+    let mask = bitmask(cpus);
+    // SAFETY: the length is that of the mask in bytes.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, mask.len() * 8, mask.as_ptr()) }).map(drop)
+}
+
+fn bitmask(bits: &[u32]) -> Vec<u64> {
+    let words = bits.iter().max().map_or(1, |m| *m as usize / 64 + 1);
+    let mut mask = vec![0u64; words];
+    for bit in bits {
+        mask[*bit as usize / 64] |= 1 << (bit % 64);
+    }
+    mask
+}
+
+/// `prctl(PR_SET_PDEATHSIG)`; 0 clears it.
+pub fn set_parent_death_signal(signal: i32) -> nix::Result<()> {
+    prctl::set_death_signal(signal as isize).map_err(Errno::from_raw)
+}
+
+/// `prctl(PR_SET_DUMPABLE)`.
+pub fn set_dumpable(dumpable: bool) -> nix::Result<()> {
+    prctl::set_dumpable(dumpable).map_err(Errno::from_raw)
+}
+
+/// `prctl(PR_SET_CHILD_SUBREAPER)`.
+pub fn set_child_subreaper() -> nix::Result<()> {
+    prctl::set_child_subreaper(true).map_err(Errno::from_raw)
+}
+
+/// `prctl(PR_SET_NO_NEW_PRIVS, 1)`.
+pub fn set_no_new_privileges() -> nix::Result<()> {
+    prctl::set_no_new_privileges(true).map_err(Errno::from_raw)
+}
+
+/// `prctl(PR_SET_KEEPCAPS)`.
+pub fn set_keep_capabilities(keep: bool) -> nix::Result<()> {
+    prctl::set_keep_capabilities(keep).map_err(Errno::from_raw)
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: a new session keyring with this name; returns its serial number.
+pub fn join_session_keyring(name: &str) -> nix::Result<i32> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) }).map(|id| id as i32)
+}
+
+/// `keyctl(KEYCTL_DESCRIBE)` permissions and `KEYCTL_SETPERM`: sets the permission mask of a key.
+pub fn set_key_permissions(key: i32, permissions: u32) -> nix::Result<()> {
+    const SETPERM: libc::c_int = 5;
+    // SAFETY: no pointers are passed.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, SETPERM, key, permissions) }).map(drop)
+}
+
+/// `umask(2)`.
+pub fn umask(mask: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+}
+
+/// `fchown` by fd; works on O_PATH-less fds only.
+pub fn fchown(fd: BorrowedFd, uid: Option<u32>, gid: Option<u32>) -> nix::Result<()> {
+    let keep = u32::MAX;
+    // SAFETY: no pointers are passed.
+    check(unsafe { libc::fchown(fd.as_raw_fd(), uid.unwrap_or(keep), gid.unwrap_or(keep)) }.into()).map(drop)
+}
+
+/// Leaves the process at once, without destructors or atexit handlers: the way out of a forked init.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
