@@ -13,6 +13,7 @@ pub mod pidfd;
 pub mod process;
 pub mod seccomp;
 pub mod shared;
+pub mod socket;
 pub mod tty;
 
 pub use error::{Call, SyscallError, errno_of};
