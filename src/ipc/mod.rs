@@ -61,6 +61,11 @@ impl Channel {
         Channel { fd }
     }
 
+    /// A second handle of this end.
+    pub fn share(&self) -> Result<Channel> {
+        Ok(Channel { fd: self.fd.try_clone().call(|| "dup of the channel".into())? })
+    }
+
     fn send(&self, kind: u8, payload: &[u8]) -> Result<()> {
         let mut frame = Vec::with_capacity(payload.len() + 1);
         frame.push(kind);

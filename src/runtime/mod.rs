@@ -1,1 +1,102 @@
-//! The operations: create, start, run, kill, delete, state, list.
+//! The operations: what each command does, in which order, and how it is undone.
+//!
+//! Ties the plan, the state directory, the cgroup and init together. The work itself is done elsewhere.
+
+mod create;
+mod delete;
+mod dialogue;
+mod foreground;
+mod idmap;
+mod kill;
+mod query;
+mod run;
+mod start;
+mod terminal;
+
+pub use create::create;
+pub use delete::delete;
+pub use kill::kill;
+pub use query::{list, state};
+pub use run::run;
+pub use start::start;
+
+use crate::bundle::{Bundle, LoadError};
+use crate::host::Host;
+use crate::plan::resources::Manager;
+use crate::plan::{Plan, Problem, Request};
+use crate::store::Store;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// The global flags.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The directory of the containers' state.
+    pub root: PathBuf,
+    pub cgroup_manager: Manager,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+}
+
+impl Context {
+    fn store(&self) -> Store {
+        Store::new(self.root.clone())
+    }
+}
+
+/// The flags that `create` and `run` share.
+#[derive(Debug, Clone, Default)]
+pub struct CreateArgs {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub console_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    /// Number of fds from 3 on that the container's process keeps.
+    pub preserve_fds: u32,
+}
+
+/// The flags of `run` alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunArgs {
+    pub detach: bool,
+    /// Keep the container after its process has ended.
+    pub keep: bool,
+    pub no_subreaper: bool,
+}
+
+/// Everything that is wrong with a config, each with its place.
+#[derive(Debug)]
+pub struct Refused(pub Vec<Problem>);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let [problem] = self.0.as_slice() {
+            return problem.fmt(f);
+        }
+        write!(f, "config.json has {} problems:", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Reads the bundle and plans; no side effects.
+pub fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
+    let host = Host::probe()?;
+    let bundle = Bundle::load(&args.bundle).map_err(|error| match error {
+        LoadError::File(error) => error,
+        LoadError::Shape(problems) => Refused(problems).into(),
+    })?;
+    let request = Request {
+        id: args.id.clone(),
+        bundle: bundle.dir.clone(),
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        cgroup_manager: context.cgroup_manager,
+    };
+    let plan = Plan::new(&bundle, &request, &host).map_err(Refused)?;
+    Ok((plan, host))
+}

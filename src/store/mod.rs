@@ -8,7 +8,7 @@ mod record;
 mod status;
 
 pub use record::{InitRecord, Record};
-pub use status::{Status, start_time};
+pub use status::start_time;
 
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};

@@ -2,33 +2,10 @@
 
 use super::{Entry, START_SOCKET};
 use crate::ipc::socket;
+use crate::state::Status;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::Result;
-use serde::Serialize;
 use std::os::fd::OwnedFd;
-
-/// runtime.md, "State", and runc's `paused`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Creating,
-    Created,
-    Running,
-    Paused,
-    Stopped,
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Status::Creating => "creating",
-            Status::Created => "created",
-            Status::Running => "running",
-            Status::Paused => "paused",
-            Status::Stopped => "stopped",
-        })
-    }
-}
 
 impl Entry {
     /// The status and, when there is one, the pid of the container's process.

@@ -118,3 +118,17 @@ pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(code) }
 }
+
+/// `setdomainname(2)`.
+pub fn setdomainname(name: &str) -> nix::Result<()> {
+    // SAFETY: the pointer and length are those of `name`.
+    check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
+}
+
+/// Gives SIGPIPE its default action again and unblocks all signals.
+pub fn reset_signals() -> nix::Result<()> {
+    use nix::sys::signal::{SigSet, SigmaskHow, SigHandler, Signal, signal, sigprocmask};
+    // SAFETY: SigDfl installs no handler.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+}
