@@ -4,13 +4,12 @@ use super::{Start, Step};
 use super::steps::Progress;
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Process;
-use crate::security::attributes;
-use crate::sys::{Call, Errno, exec, process, socket};
+use crate::security::environment;
+use crate::sys::{Call, exec, process, socket};
 use anyhow::{Context, Result, bail};
-use nix::sys::stat::{SFlag, fstat};
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 /// A program that is ready to be executed.
 pub(super) struct Launch {
@@ -20,11 +19,10 @@ pub(super) struct Launch {
 }
 
 /// Completes the environment and finds the program, as the container's user.
-pub(super) fn prepare(process: &Process) -> Result<Launch> {
-    let mut env = process.env.clone();
-    attributes::complete_home(&mut env, process.user.uid)?;
+pub(super) fn prepare(process: &Process, warn: &mut dyn FnMut(String)) -> Result<Launch> {
+    let env = environment::variables(&process.env, process.user.uid, warn)?;
     let name = process.args.first().context("process.args is empty")?;
-    let path = attributes::find_executable(name, &env)?;
+    let path = environment::find_executable(name, &env)?;
     let strings = |list: &[String]| -> Result<Vec<CString>> {
         list.iter().map(|s| CString::new(s.as_str()).with_context(|| format!("{s:?} holds a NUL"))).collect()
     };
@@ -52,32 +50,6 @@ impl Launch {
         crate::sys::process::reset_signals().call(|| "reset signals".into())?;
         exec::execve(&self.path, &self.args, &self.env)
             .call(|| format!("exec {}", self.path.to_string_lossy()))
-    }
-}
-
-/// Makes pipes and files that are stdio the container user's, as runc does; /dev/null and ttys of others stay.
-pub(super) fn give_stdio_to(uid: u32) -> Result<()> {
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-        give_to(fd, uid)?;
-    }
-    Ok(())
-}
-
-fn give_to(fd: BorrowedFd, uid: u32) -> Result<()> {
-    let stat = match fstat(fd) {
-        Err(Errno::EBADF) => return Ok(()),
-        result => result.call(|| "fstat of stdio".into())?,
-    };
-    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-    let is_null = kind == SFlag::S_IFCHR && stat.st_rdev == nix::sys::stat::makedev(1, 3);
-    if stat.st_uid == uid || is_null {
-        return Ok(());
-    }
-    match process::fchown(fd, Some(uid), None) {
-        // Ids that are not mapped, or a file of a read-only or foreign filesystem: the container uses it as it is.
-        Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => Ok(()),
-        Err(errno) => Err(errno).call(|| format!("fchown stdio to {uid}")),
     }
 }
 

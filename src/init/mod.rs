@@ -15,10 +15,13 @@ use crate::cgroup;
 use crate::hooks;
 use crate::ipc::{Channel, FromInit, Report, ToInit};
 use crate::network;
+use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, Process};
 use crate::rootfs::{Prepared, Root};
+use crate::security::keyring::{self, Searchable};
+use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
-use crate::security::{attributes, capabilities, keyring, lsm, seccomp};
+use crate::security::{attributes, capabilities, seccomp};
 use crate::state::{HookState, Status};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
@@ -35,8 +38,9 @@ pub struct Init<'a> {
     pub progress: SharedWord,
     pub lineage: Lineage,
     pub joins: Joins,
-    pub cgroup: Option<&'a cgroup::Created>,
+    pub cgroup: &'a cgroup::Created,
     pub prepared: Prepared,
+    pub labels: &'a Labels,
     /// The compiled filter.
     pub seccomp: Option<&'a [u8]>,
     /// Where the pty's master goes.
@@ -76,19 +80,23 @@ pub fn run(init: Init) -> ! {
 fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
     let plan = init.plan;
     at.step(Step::Birth, || birth::be_born(&mut init))?;
-    at.step(Step::Cgroup, || init.cgroup.map_or(Ok(()), cgroup::Created::enter_self))?;
+    at.step(Step::Cgroup, || init.cgroup.enter_self())?;
     at.step(Step::Namespaces, || birth::enter_namespaces(&init))?;
     at.step(Step::Network, || bring_up_network(&init))?;
-    if plan.new_keyring {
-        at.step(Step::Keyring, || join_keyring(&init))?;
-    }
 
     let channel = init.channel;
     let mut warn = |text: String| {
         // A warning that cannot be delivered means that the runtime is gone, and with it init in a moment.
         let _ = channel.tell_runtime(&FromInit::Warning(text));
     };
-    let procfs = Procfs::new();
+    let procfs = Procfs::open()?;
+    if plan.new_keyring {
+        let searchable = match plan.namespaces.user {
+            Namespace::Inherit => Searchable::ByUser,
+            Namespace::New | Namespace::Join(_) => Searchable::ByOthers,
+        };
+        at.step(Step::Keyring, || keyring::join(&plan.id, searchable, init.labels, &procfs, &mut warn))?;
+    }
     let mut root = at.step(Step::Rootfs, || Root::enter(plan, init.prepared))?;
     at.step(Step::Mounts, || root.mount_all(plan, &mut warn))?;
     if plan.hooks.run_in_runtime() {
@@ -111,13 +119,12 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
         Some(process) => {
             // As root first: the directory may be closed to the container's user.
             let entered = launch::enter(&process.cwd).is_ok();
-            at.step(Step::Identity, || {
-                become_the_process(plan, process, init.seccomp, &channel, &procfs, &mut warn)
-            })?;
+            let identity = Identity { plan, process, labels: init.labels, filter: init.seccomp };
+            at.step(Step::Identity, || become_the_process(&identity, &channel, &procfs, &mut warn))?;
             if !entered {
                 at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
             }
-            Some(at.step(Step::Executable, || launch::prepare(process))?)
+            Some(at.step(Step::Executable, || launch::prepare(process, &mut warn))?)
         }
         None => None,
     };
@@ -159,7 +166,6 @@ fn ask(channel: &Channel, message: &FromInit) -> Result<()> {
 }
 
 fn bring_up_network(init: &Init) -> Result<()> {
-    use crate::plan::namespaces::Namespace;
     if init.plan.namespaces.network == Namespace::New {
         network::loopback_up()?;
     }
@@ -167,11 +173,6 @@ fn bring_up_network(init: &Init) -> Result<()> {
         ask(&init.channel, &FromInit::NetworkReady)?;
     }
     Ok(())
-}
-
-fn join_keyring(init: &Init) -> Result<()> {
-    let label = init.plan.process.as_ref().and_then(|p| p.selinux_label.as_deref());
-    keyring::join(&init.plan.id, label)
 }
 
 fn run_hooks(plan: &Plan, list: &[crate::plan::Hook], status: Status) -> Result<()> {
@@ -201,33 +202,52 @@ fn set_names(plan: &Plan) -> Result<()> {
 }
 
 /// Everything that makes the caller the container's process, up to its credentials.
-fn become_the_process(
-    plan: &Plan,
-    process: &Process,
-    filter: Option<&[u8]>,
-    channel: &Channel,
-    procfs: &Procfs,
-    warn: &mut dyn FnMut(String),
-) -> Result<()> {
-    attributes::set_rlimits(&process.rlimits)?;
-    attributes::set_scheduling(process)?;
-    lsm::set_exec_label(procfs, process)?;
+fn become_the_process(identity: &Identity, channel: &Channel, procfs: &Procfs, warn: &mut dyn FnMut(String)) -> Result<()> {
+    let Identity { plan, process, labels, filter } = identity;
+    set_attributes(process)?;
+    labels.set_exec(procfs)?;
     if process.no_new_privileges {
         process::set_no_new_privileges().call(|| "prctl PR_SET_NO_NEW_PRIVS".into())?;
     } else if let Some(program) = filter {
         // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
         load_filter(plan, program, channel)?;
     }
-    launch::give_stdio_to(process.user.uid)?;
+    attributes::own_stdio(&process.user)?;
     if let Some(capabilities) = &process.capabilities {
         capabilities::drop_bounding(capabilities, warn)?;
     }
-    attributes::switch_user(&process.user)?;
+    attributes::set_groups(&process.user, warn)?;
+    attributes::set_ids(&process.user, process.capabilities.is_some())?;
     if let Some(capabilities) = &process.capabilities {
         capabilities::apply(capabilities, warn)?;
     }
+    attributes::umask(&process.user);
     // A change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
     process::set_parent_death_signal(libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())
+}
+
+/// What the last steps need of the plan.
+struct Identity<'a> {
+    plan: &'a Plan,
+    process: &'a Process,
+    labels: &'a Labels,
+    filter: Option<&'a [u8]>,
+}
+
+fn set_attributes(process: &Process) -> Result<()> {
+    if let Some(scheduler) = &process.scheduler {
+        attributes::scheduler(scheduler).context("process.scheduler")?;
+    }
+    if let Some(priority) = &process.io_priority {
+        attributes::io_priority(priority).context("process.ioPriority")?;
+    }
+    if let Some(policy) = &process.memory_policy {
+        attributes::memory_policy(policy).context("linux.memoryPolicy")?;
+    }
+    if let Some(personality) = process.personality {
+        attributes::personality(personality).context("linux.personality")?;
+    }
+    attributes::rlimits(0, &process.rlimits).context("process.rlimits")
 }
 
 fn libc_sigkill() -> i32 {

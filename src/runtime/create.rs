@@ -9,13 +9,14 @@ use crate::ipc::{Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
 use crate::plan::{Hooks, Plan};
 use crate::rootfs::Prepared;
+use crate::security::lsm::Labels;
 use crate::security::seccomp;
 use crate::state::{HookState, Status};
 use crate::store::{self, Entry, InitRecord, Record, START_SOCKET};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
-use crate::{hooks, log, rdt};
+use crate::{clock, hooks, log, rdt};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -95,22 +96,18 @@ impl Creation {
         }
         check_preserved(args.preserve_fds)?;
         // All that can be refused without a trace comes before the state directory is made.
-        let cache = context.root.join(".seccomp");
-        let filter = plan.seccomp.as_ref().map(|s| seccomp::compiled(&s.filter, Some(&cache))).transpose()?;
-        let joins = Joins::open(&plan.namespaces)?;
-        let prepared = Prepared::open(&plan)?;
+        let parts = Parts::gather(context, &plan, host)?;
         let entry = context.store().create(&plan.id)?;
-
-        let mut record = Record::new(&plan, host.uid, rfc3339_now()?);
-        record.cgroup = cgroup::intend(&plan.cgroup, &host)?;
-        record.intel_rdt = plan.intel_rdt.as_ref().map(rdt::intend).unwrap_or_default();
-        let mut making = Making { plan: &plan, entry: &entry, record: &record, init: None };
-        let attempt = making.make(&host, filter.as_deref(), joins, prepared, starter, console, args.preserve_fds);
-        match attempt {
-            Ok((init, channel)) => Ok(Creation { plan, entry, record, init, channel }),
+        let record = Record::new(&plan, parts.host.uid, clock::now()?);
+        let mut making = Making { plan: &plan, entry: &entry, record, init: None };
+        match making.make(parts, starter, console, args.preserve_fds) {
+            Ok(channel) => {
+                let Making { record, init, .. } = making;
+                let init = init.context("there is no init process")?;
+                Ok(Creation { plan, entry, record, init, channel })
+            }
             Err(error) => {
-                let init = making.init.take();
-                undo(&entry, &record, init.as_ref(), failed_in_hook(&error));
+                undo(&entry, &making.record, making.init.as_ref(), failed_in_hook(&error));
                 Err(error)
             }
         }
@@ -139,32 +136,51 @@ impl Creation {
     }
 }
 
+/// What init is made from, gathered without a side effect.
+struct Parts {
+    host: Host,
+    filter: Option<Vec<u8>>,
+    labels: Labels,
+    joins: Joins,
+    prepared: Prepared,
+}
+
+impl Parts {
+    fn gather(context: &Context, plan: &Plan, host: Host) -> Result<Parts> {
+        let cache = context.root.join(".seccomp");
+        Ok(Parts {
+            filter: plan.seccomp.as_ref().map(|s| seccomp::compiled(&s.filter, Some(&cache))).transpose()?,
+            labels: match &plan.process {
+                Some(process) => Labels::check(process, &mut |text| log::warn(format_args!("{}: {text}", plan.id)))?,
+                None => Labels::default(),
+            },
+            joins: Joins::open(&plan.namespaces)?,
+            prepared: Prepared::open(plan)?,
+            host,
+        })
+    }
+}
+
 /// The part of `create` that has side effects.
 struct Making<'a> {
     plan: &'a Plan,
     entry: &'a Entry,
-    record: &'a Record,
+    record: Record,
     init: Option<InitProcess>,
 }
 
 impl Making<'_> {
-    #[allow(clippy::too_many_arguments)]
-    fn make(
-        &mut self,
-        host: &Host,
-        filter: Option<&[u8]>,
-        joins: Joins,
-        prepared: Prepared,
-        starter: Starter,
-        console: Option<OwnedFd>,
-        preserve_fds: u32,
-    ) -> Result<(InitProcess, Channel)> {
+    fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, preserve_fds: u32) -> Result<Channel> {
         let plan = self.plan;
-        self.entry.write_record(self.record)?;
-        let cgroup = match &self.record.cgroup {
-            Some(_) => cgroup::create(&plan.cgroup, host)?,
-            None => None,
-        };
+        let Parts { host, filter, labels, joins, prepared } = parts;
+        let intent = cgroup::intend(&plan.cgroup, &host)?;
+        self.record.cgroup = intent.record().clone();
+        self.record.intel_rdt = plan.intel_rdt.as_ref().map(rdt::intend).unwrap_or_default();
+        self.entry.write_record(&self.record)?;
+        let cgroup = intent.create()?;
+        for note in cgroup.notes() {
+            log::debug(format_args!("{}: {note}", plan.id));
+        }
         if let Some(rdt) = &plan.intel_rdt {
             rdt::create(rdt)?;
         }
@@ -183,10 +199,9 @@ impl Making<'_> {
         let waits = new_user_namespace || plan.intel_rdt.is_some() || oom_score_adj(plan).is_some();
 
         let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces) } else { 0 };
-        let into = cgroup.as_ref().and_then(cgroup::Created::into_fd);
         let cloned = {
             let _inside = PidNamespaceVisit::enter(joins.pid_around_clone(lineage).map(AsFd::as_fd))?;
-            ns::clone3(flags, into, Parent::Caller).call(|| format!("clone3 {flags:#x}"))?
+            ns::clone3(flags, cgroup.into_fd(), Parent::Caller).call(|| format!("clone3 {flags:#x}"))?
         };
         let (pid, pidfd) = match cloned {
             Cloned::Parent { pid, pidfd } => (pid, pidfd),
@@ -196,9 +211,10 @@ impl Making<'_> {
                 progress,
                 lineage,
                 joins,
-                cgroup: cgroup.as_ref(),
+                cgroup: &cgroup,
                 prepared,
-                seccomp: filter,
+                labels: &labels,
+                seccomp: filter.as_deref(),
                 console_socket: console,
                 start,
                 preserve_fds,
@@ -206,22 +222,20 @@ impl Making<'_> {
                 not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
             }),
         };
-        drop((theirs, start, console));
+        drop((theirs, start, console, cgroup));
         let dialogue = Dialogue::new(ours, progress);
-        let mut process = self.init.insert(InitProcess { pid, pidfd });
+        let mut init = self.init.insert(InitProcess { pid, pidfd });
         if lineage == Lineage::Grandchild {
-            let init = dialogue.hear_birth(process)?;
-            process = self.init.insert(init);
+            let born = dialogue.hear_birth(init)?;
+            init = self.init.insert(born);
         }
-        let process = &*process;
         if waits {
-            prepare_init(plan, process, host, &prepared)?;
+            prepare_init(plan, init, &host, &prepared)?;
             dialogue.channel.tell_init(ToInit::Go)?;
         }
         drop((prepared, joins));
-        dialogue.until_ready(plan, process)?;
-        let init = self.init.take().context("no init process")?;
-        Ok((init, dialogue.channel))
+        dialogue.until_ready(plan, init)?;
+        Ok(dialogue.channel)
     }
 }
 
@@ -290,7 +304,7 @@ fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop
     if let Some(init) = init {
         warn("end init", init.end());
     }
-    warn("remove the cgroup", record.cgroup.as_ref().map_or(Ok(()), cgroup::Record::remove));
+    warn("remove the cgroup", record.cgroup.remove());
     warn("remove the resctrl group", rdt::remove(&record.intel_rdt));
     warn("remove the state directory", entry.remove());
     if run_poststop {
@@ -344,9 +358,4 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let temporary = path.with_file_name(temporary);
     std::fs::write(&temporary, pid.to_string()).call(|| format!("write {}", temporary.display())).context("--pid-file")?;
     std::fs::rename(&temporary, path).call(|| format!("rename to {}", path.display())).context("--pid-file")
-}
-
-fn rfc3339_now() -> Result<String> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).context("the clock is before 1970")?;
-    Ok(crate::log::rfc3339(now))
 }

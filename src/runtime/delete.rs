@@ -1,14 +1,13 @@
 //! `delete`: takes away whatever there is of a container, from the record that `create` left.
 
 use super::{Context, create};
-use crate::cgroup;
 use crate::rdt;
 use crate::state::Status;
 use crate::store::{Access, Entry, NotFound, Record};
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Deletes a container that has stopped or was never started; with `force` any, and one that is not there is no error.
 pub fn delete(context: &Context, id: &str, force: bool) -> Result<()> {
@@ -29,10 +28,14 @@ pub fn delete(context: &Context, id: &str, force: bool) -> Result<()> {
 
 /// Ends the container's processes, removes its cgroup, resctrl groups and directory, and runs the poststop hooks.
 pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
-    kill_init(entry)?;
+    let init = kill_init(entry)?;
     if let Some(record) = record {
-        record.cgroup.as_ref().map_or(Ok(()), cgroup::Record::remove).context("remove the cgroup")?;
+        // Kills what else is in it, and thaws: a frozen init dies only now.
+        record.cgroup.remove().context("remove the cgroup")?;
         rdt::remove(&record.intel_rdt).context("remove the resctrl group")?;
+    }
+    if let Some(init) = init {
+        pidfd::wait_for_end(init.as_fd()).call(|| "wait for the end of init".into())?;
     }
     entry.remove()?;
     if let Some(record) = record {
@@ -41,18 +44,11 @@ pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
     Ok(())
 }
 
-fn kill_init(entry: &Entry) -> Result<()> {
-    let Some(init) = entry.pidfd()? else { return Ok(()) };
+/// Sends SIGKILL to the container's process, if it is there.
+fn kill_init(entry: &Entry) -> Result<Option<OwnedFd>> {
+    let Some(init) = entry.pidfd()? else { return Ok(None) };
     match pidfd::send_signal(init.as_fd(), Signal::SIGKILL as i32) {
-        Ok(()) => {}
-        Err(Errno::ESRCH) => return Ok(()),
-        Err(errno) => return Err(errno).call(|| "pidfd_send_signal SIGKILL".into()),
+        Ok(()) | Err(Errno::ESRCH) => Ok(Some(init)),
+        Err(errno) => Err(errno).call(|| "pidfd_send_signal SIGKILL".into()),
     }
-    // A frozen process dies only when it is thawed; removing the cgroup does that, so do not wait for it here.
-    if let Some(record) = entry.record()?
-        && let Some(cgroup) = &record.cgroup
-    {
-        cgroup.thaw().context("thaw the cgroup")?;
-    }
-    pidfd::wait_for_end(init.as_fd()).call(|| "wait for the end of init".into())
 }

@@ -14,8 +14,10 @@ pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     let entry = context.store().open(id, Access::Read)?;
     if all {
         let record = entry.record()?.context("the container's record is missing")?;
-        let cgroup = record.cgroup.as_ref().context("kill --all: the container has no cgroup of its own")?;
-        return cgroup.signal_all(signal).context("kill --all");
+        if record.cgroup.is_none() {
+            bail!("kill --all: the container has no cgroup of its own");
+        }
+        return record.cgroup.signal_all(signal).context("kill --all");
     }
     let (status, _) = entry.status()?;
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {

@@ -31,10 +31,7 @@ pub fn list(context: &Context) -> Result<Vec<State>> {
 fn describe(entry: &Entry) -> Result<Option<State>> {
     let (mut status, pid) = entry.status()?;
     let Some(record) = entry.record()? else { return Ok(None) };
-    if status == Status::Running
-        && let Some(cgroup) = &record.cgroup
-        && cgroup.is_frozen()?
-    {
+    if status == Status::Running && record.cgroup.is_frozen()? {
         status = Status::Paused;
     }
     Ok(Some(State {

@@ -23,7 +23,7 @@ pub struct Record {
     pub owner: u32,
     /// RFC 3339, UTC.
     pub created: String,
-    pub cgroup: Option<crate::cgroup::Record>,
+    pub cgroup: crate::cgroup::Record,
     /// Directories below the resctrl tree that go with the container.
     #[serde(default)]
     pub intel_rdt: Vec<PathBuf>,
@@ -42,7 +42,7 @@ impl Record {
             has_process: plan.process.is_some(),
             owner,
             created,
-            cgroup: None,
+            cgroup: crate::cgroup::Record::none(),
             intel_rdt: Vec::new(),
         }
     }
