@@ -36,6 +36,11 @@ impl fmt::Display for HookFailed {
 
 impl std::error::Error for HookFailed {}
 
+/// Whether it was a hook that failed.
+pub fn has_failed(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<HookFailed>().is_some()
+}
+
 /// Runs the hooks in order with `state` (JSON) on their stdin; stops at the first that fails.
 pub fn run_all(hooks: &[Hook], state: &[u8]) -> Result<()> {
     hooks.iter().try_for_each(|hook| run(hook, state))

@@ -8,12 +8,12 @@ mod console;
 mod launch;
 mod steps;
 
-pub use birth::{Joins, Lineage};
+pub use birth::{Joins, Lineage, flags_at_clone};
 pub use steps::Step;
 
 use crate::cgroup;
 use crate::hooks;
-use crate::ipc::{Channel, FromInit, Report, ToInit};
+use crate::ipc::{Cause, Channel, FromInit, Report, ToInit};
 use crate::network;
 use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, Process};
@@ -72,8 +72,14 @@ pub fn run(init: Init) -> ! {
     };
     let progress = Progress::new(init.progress);
     let Err(error) = carry_out(init, &progress);
-    // If the runtime is gone there is nobody left to tell.
-    let _ = channel.tell_runtime(&FromInit::Failed(Report::new(progress.name(), &error)));
+    fail(&channel, &progress, &error)
+}
+
+/// Reports the error and ends.
+fn fail(channel: &Channel, at: &Progress, error: &anyhow::Error) -> ! {
+    let cause = if hooks::has_failed(error) { Cause::Hook } else { Cause::Other };
+    // If the other side is gone there is nobody left to tell.
+    let _ = channel.tell_runtime(&FromInit::Failed(Report::new(at.name(), error, cause)));
     process::exit_now(1)
 }
 
@@ -150,9 +156,7 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
         at.step(Step::Exec, || launch.exec())
     })();
     let Err(error) = result;
-    // `start` may have been killed meanwhile: then nobody is left to tell.
-    let _ = starter.tell_runtime(&FromInit::Failed(Report::new(at.name(), &error)));
-    process::exit_now(1)
+    fail(&starter, at, &error)
 }
 
 /// Tells the runtime where init is and waits until it has done its part.

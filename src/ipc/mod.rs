@@ -6,7 +6,7 @@
 mod report;
 pub mod socket;
 
-pub use report::Report;
+pub use report::{Cause, Report};
 
 use crate::sys::Call;
 use anyhow::{Result, bail};

@@ -10,18 +10,24 @@ pub struct Report {
     pub step: String,
     pub chain: Vec<String>,
     pub errno: Option<i32>,
-    /// A hook failed: the lifecycle goes on with the poststop hooks.
-    #[serde(default)]
-    pub hook: bool,
+    pub cause: Cause,
+}
+
+/// What kind of thing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A hook: the lifecycle goes on with the poststop hooks.
+    Hook,
+    Other,
 }
 
 impl Report {
-    pub fn new(step: &str, error: &anyhow::Error) -> Report {
+    pub fn new(step: &str, error: &anyhow::Error, cause: Cause) -> Report {
         Report {
             step: step.to_owned(),
             chain: error.chain().map(ToString::to_string).collect(),
             errno: errno_of(error).map(|e| e as i32),
-            hook: error.downcast_ref::<crate::hooks::HookFailed>().is_some(),
+            cause,
         }
     }
 
@@ -35,7 +41,7 @@ impl Report {
             step: String::new(),
             chain: vec![format!("init failed, and its report is unreadable: {e}")],
             errno: None,
-            hook: false,
+            cause: Cause::Other,
         })
     }
 
@@ -65,7 +71,7 @@ mod tests {
     #[test]
     fn the_chain_survives() {
         let error = Err::<(), _>(Errno::EINVAL).call(|| "fsconfig size=x".into()).context("mounts[1] /tmp").unwrap_err();
-        let report = Report::from_json(&Report::new("", &error).to_json());
+        let report = Report::from_json(&Report::new("", &error, Cause::Other).to_json());
         assert_eq!(report.to_string(), "mounts[1] /tmp: fsconfig size=x: invalid argument (EINVAL)");
         assert_eq!(report.errno(), Some(Errno::EINVAL));
     }

@@ -1,18 +1,18 @@
 //! `create`: from a plan to a container that waits for `start`, or to nothing at all.
 
 use super::dialogue::{Dialogue, InitProcess};
+use super::record::Record;
 use super::{Context, CreateArgs};
 use crate::cgroup;
 use crate::host::Host;
 use crate::init::{self, Init, Joins, Lineage, Start};
-use crate::ipc::{Channel, Report, ToInit, socket};
+use crate::ipc::{Cause, Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
-use crate::plan::{Hooks, Plan};
+use crate::plan::Plan;
 use crate::rootfs::Prepared;
 use crate::security::lsm::Labels;
 use crate::security::seccomp;
-use crate::state::{HookState, Status};
-use crate::store::{self, Entry, InitRecord, Record, START_SOCKET};
+use crate::store::{self, Entry, InitRecord, START_SOCKET};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
@@ -74,7 +74,6 @@ impl Sockets {
 
 /// A container in the making, with what has to be undone if it fails.
 pub(super) struct Creation {
-    pub plan: Plan,
     pub entry: Entry,
     pub record: Record,
     pub init: InitProcess,
@@ -98,13 +97,13 @@ impl Creation {
         // All that can be refused without a trace comes before the state directory is made.
         let parts = Parts::gather(context, &plan, host)?;
         let entry = context.store().create(&plan.id)?;
-        let record = Record::new(&plan, parts.host.uid, clock::now()?);
+        let record = Record::new(&plan, parts.host.uid, clock::now());
         let mut making = Making { plan: &plan, entry: &entry, record, init: None };
         match making.make(parts, starter, console, args.preserve_fds) {
             Ok(channel) => {
                 let Making { record, init, .. } = making;
                 let init = init.context("there is no init process")?;
-                Ok(Creation { plan, entry, record, init, channel })
+                Ok(Creation { entry, record, init, channel })
             }
             Err(error) => {
                 undo(&entry, &making.record, making.init.as_ref(), failed_in_hook(&error));
@@ -296,7 +295,7 @@ impl Drop for PidNamespaceVisit {
 
 /// Takes back what `create` did. What cannot be taken back is logged, and `delete --force` finds it again.
 fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop: bool) {
-    let mut warn = |what: &str, result: Result<()>| {
+    let warn = |what: &str, result: Result<()>| {
         if let Err(error) = result {
             log::warn(format_args!("{}: after the failed create: {what}: {error:#}", entry.id()));
         }
@@ -308,35 +307,13 @@ fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop
     warn("remove the resctrl group", rdt::remove(&record.intel_rdt));
     warn("remove the state directory", entry.remove());
     if run_poststop {
-        run_poststop_hooks(record, &record.hooks);
+        record.run_poststop_hooks();
     }
-}
-
-/// The poststop hooks; their failures are warnings (runtime.md, lifecycle step 13).
-pub(super) fn run_poststop_hooks(record: &Record, hooks: &Hooks) {
-    if hooks.poststop.is_empty() {
-        return;
-    }
-    let state = hook_state(record, Status::Stopped, None);
-    hooks::run_each(&hooks.poststop, &state, &mut |text| log::warn(format_args!("{}: {text}", record.id)));
-}
-
-/// The state that a hook in the runtime's namespaces reads.
-pub(super) fn hook_state(record: &Record, status: Status, pid: Option<i32>) -> Vec<u8> {
-    HookState {
-        oci_version: &record.oci_version,
-        id: &record.id,
-        status,
-        pid,
-        bundle: &record.bundle,
-        annotations: &record.annotations,
-    }
-    .to_json()
 }
 
 /// Whether a hook was what failed: the lifecycle then goes on with the poststop hooks.
 pub(super) fn failed_in_hook(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Report>().is_some_and(|r| r.hook) || error.downcast_ref::<hooks::HookFailed>().is_some()
+    hooks::has_failed(error) || error.downcast_ref::<Report>().is_some_and(|r| r.cause == Cause::Hook)
 }
 
 /// `--preserve-fds`: each of them must be open, or one of our own would take its place.

@@ -1,9 +1,10 @@
 //! `delete`: takes away whatever there is of a container, from the record that `create` left.
 
-use super::{Context, create};
+use super::Context;
+use super::record::Record;
 use crate::rdt;
 use crate::state::Status;
-use crate::store::{Access, Entry, NotFound, Record};
+use crate::store::{Access, Entry, NotFound};
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
@@ -22,7 +23,7 @@ pub fn delete(context: &Context, id: &str, force: bool) -> Result<()> {
         }
         Status::Stopped | Status::Created | Status::Creating | Status::Running | Status::Paused => {}
     }
-    let record = entry.record()?;
+    let record = Record::of(&entry)?;
     destroy(&entry, record.as_ref())
 }
 
@@ -39,7 +40,7 @@ pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
     }
     entry.remove()?;
     if let Some(record) = record {
-        create::run_poststop_hooks(record, &record.hooks);
+        record.run_poststop_hooks();
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `kill`: a signal to the container's process, or to all of them.
 
 use super::Context;
+use super::record::Record;
 use crate::state::Status;
 use crate::store::Access;
 use crate::sys::{Call, Errno, pidfd};
@@ -13,7 +14,7 @@ use std::os::fd::AsFd;
 pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     let entry = context.store().open(id, Access::Read)?;
     if all {
-        let record = entry.record()?.context("the container's record is missing")?;
+        let record = Record::of(&entry)?.context("the container's record is missing")?;
         if record.cgroup.is_none() {
             bail!("kill --all: the container has no cgroup of its own");
         }

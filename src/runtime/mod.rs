@@ -9,6 +9,7 @@ mod foreground;
 mod idmap;
 mod kill;
 mod query;
+mod record;
 mod run;
 mod start;
 mod terminal;

@@ -1,6 +1,7 @@
 //! `state` and `list`.
 
 use super::Context;
+use super::record::Record;
 use crate::log;
 use crate::state::{State, Status};
 use crate::store::{Access, Entry, NotFound};
@@ -30,7 +31,7 @@ pub fn list(context: &Context) -> Result<Vec<State>> {
 
 fn describe(entry: &Entry) -> Result<Option<State>> {
     let (mut status, pid) = entry.status()?;
-    let Some(record) = entry.record()? else { return Ok(None) };
+    let Some(record) = Record::of(entry)? else { return Ok(None) };
     if status == Status::Running && record.cgroup.is_frozen()? {
         status = Status::Paused;
     }

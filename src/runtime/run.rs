@@ -40,7 +40,7 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     creation.finish(args, sockets.pidfd.as_ref())?;
     let foreground = if run.detach { None } else { Some(Foreground::take_over(terminal)?) };
     creation.channel.tell_init(ToInit::Start)?;
-    let Creation { entry, record, init, channel, .. } = creation;
+    let Creation { entry, record, init, channel } = creation;
     let started = hear_start(&channel);
     let failed_to_start = started.is_err();
     let result = start::after_start(&entry, &record, Some(init.pid), started);

@@ -1,10 +1,11 @@
 //! `start`: lets init execute the program, and runs the poststart hooks.
 
 use super::dialogue::hear_start;
+use super::record::Record;
 use super::{Context, create, delete};
 use crate::ipc::{Channel, ToInit, socket};
 use crate::state::Status;
-use crate::store::{Access, Entry, Record, START_SOCKET};
+use crate::store::{Access, Entry, START_SOCKET};
 use crate::sys::Call;
 use crate::{hooks, log};
 use anyhow::{Context as _, Result, bail};
@@ -19,7 +20,7 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
         Status::Creating => bail!("cannot start a container that is still being created"),
         Status::Running | Status::Paused => bail!("cannot start an already running container"),
     }
-    let record = entry.record()?.context("the container's record is missing")?;
+    let record = Record::of(&entry)?.context("the container's record is missing")?;
     if !record.has_process {
         bail!("cannot start: config.json has no `process`");
     }
@@ -36,7 +37,7 @@ pub(super) fn after_start(entry: &Entry, record: &Record, pid: Option<i32>, star
         if record.hooks.poststart.is_empty() {
             return Ok(());
         }
-        hooks::run_all(&record.hooks.poststart, &create::hook_state(record, Status::Running, pid))
+        hooks::run_all(&record.hooks.poststart, &record.hook_state(Status::Running, pid))
     });
     if let Err(error) = &result
         && create::failed_in_hook(error)

@@ -1,6 +1,5 @@
 //! The caller's terminal and the container's, joined for a foreground `run`.
 
-use crate::ipc::socket;
 use crate::sys::{Call, Errno, tty};
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};

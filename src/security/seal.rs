@@ -60,7 +60,7 @@ fn is_sealed(file: &OwnedFd) -> bool {
 
 fn sealed_copy(binary: OwnedFd) -> Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let copy = match memfd_create("rvol-runc", flags | MFdFlags::MFD_EXEC) {
+    let copy = match memfd_create("rvol-runc", flags | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
         // Kernels before 6.3 do not know the flag, and make every memfd executable.
         Err(Errno::EINVAL) => memfd_create("rvol-runc", flags),
         result => result,

@@ -4,10 +4,8 @@
 //! written before the first side effect of `create` and is what `delete` works from; `init.json` is written when init is
 //! ready. Status is derived from what is, never stored. Knows nothing of how containers are made.
 
-mod record;
 mod status;
 
-pub use record::{InitRecord, Record};
 pub use status::start_time;
 
 use crate::sys::{Call, Errno};
@@ -16,11 +14,19 @@ use nix::dir::Dir;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// The container's first process. A pid alone may be reused; with its start time it is one process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InitRecord {
+    pub pid: i32,
+    /// Clock ticks after boot (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+}
 
 /// Init listens here until it executes the program.
 pub const START_SOCKET: &str = "start.sock";
@@ -159,7 +165,7 @@ impl Entry {
     }
 
     /// Writes the intent: what `delete` must know, before anything is done.
-    pub fn write_record(&self, record: &Record) -> Result<()> {
+    pub fn write_record(&self, record: &impl Serialize) -> Result<()> {
         self.write_new(RECORD, record)
     }
 
@@ -169,7 +175,7 @@ impl Entry {
     }
 
     /// The intent; `None` when `create` was killed before it wrote it.
-    pub fn record(&self) -> Result<Option<Record>> {
+    pub fn record<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         self.read(RECORD)
     }
 
