@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod cli;
+pub mod clock;
 pub mod hooks;
 pub mod host;
 pub mod init;

@@ -27,3 +27,8 @@ pub enum PropagationKind {
     Private,
     Unbindable,
 }
+
+/// Stub: the names of the options table come with the mount parts.
+pub fn names() -> Vec<&'static str> {
+    vec!["ro", "rro", "rbind", "idmap", "tmpcopyup", "nosymfollow", "lazytime", "silent"]
+}
