@@ -3,7 +3,7 @@
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::init::Step;
 use crate::plan::Plan;
-use crate::security::seccomp::notify;
+use crate::security::seccomp::notify::{self, ContainerProcessState};
 use crate::state::{HookState, Status};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, Errno, pidfd};
@@ -88,8 +88,9 @@ impl Dialogue {
                     let fd = pidfd::get_fd(init.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;
                     let listener = plan.seccomp.as_ref().and_then(|s| s.listener.as_ref());
                     let listener = listener.context("a seccomp listener that the plan does not have")?;
-                    let state = HookState::of(plan, Status::Creating, Some(init.pid)).to_json();
-                    notify::send(listener, fd.as_fd(), init.pid, &state)?;
+                    let state = HookState::of(plan, Status::Creating, Some(init.pid));
+                    let message = ContainerProcessState::new(&plan.oci_version, init.pid, &listener.metadata, &state);
+                    notify::send(&listener.path, fd.as_fd(), &message.json()?)?;
                 }
                 FromInit::Born(_) | FromInit::Warning(_) | FromInit::Failed(_) => bail!("a frame out of turn"),
             }

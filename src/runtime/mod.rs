@@ -19,12 +19,13 @@ pub use delete::delete;
 pub use kill::kill;
 pub use query::{list, state};
 pub use run::run;
+pub use crate::state::State;
 pub use start::start;
 
 use crate::bundle::{Bundle, LoadError};
 use crate::host::Host;
 use crate::plan::resources::Manager;
-use crate::plan::{Plan, Problem, Request};
+use crate::plan::{Plan, Problems, Request};
 use crate::store::Store;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -68,28 +69,12 @@ pub struct RunArgs {
     pub no_subreaper: bool,
 }
 
-/// Everything that is wrong with a config, each with its place.
-#[derive(Debug)]
-pub struct Refused(pub Vec<Problem>);
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let [problem] = self.0.as_slice() {
-            return problem.fmt(f);
-        }
-        write!(f, "config.json has {} problems:", self.0.len())?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
-    }
-}
-
-impl std::error::Error for Refused {}
-
 /// Reads the bundle and plans; no side effects.
 pub fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
     let host = Host::probe()?;
     let bundle = Bundle::load(&args.bundle).map_err(|error| match error {
         LoadError::File(error) => error,
-        LoadError::Shape(problems) => Refused(problems).into(),
+        LoadError::Shape(problems) => Problems(problems).into(),
     })?;
     let request = Request {
         id: args.id.clone(),
@@ -98,6 +83,6 @@ pub fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
         no_new_keyring: args.no_new_keyring,
         cgroup_manager: context.cgroup_manager,
     };
-    let plan = Plan::new(&bundle, &request, &host).map_err(Refused)?;
+    let plan = Plan::new(&bundle, &request, &host).map_err(Problems)?;
     Ok((plan, host))
 }
