@@ -13,5 +13,6 @@ pub mod plan;
 pub mod rootfs;
 pub mod runtime;
 pub mod security;
+pub mod state;
 pub mod store;
 pub mod sys;

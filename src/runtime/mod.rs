@@ -1,17 +1,21 @@
 //! The operations: create, start, run, kill, delete, state, list.
 
+use crate::host::Host;
+use crate::plan::Plan;
 use crate::plan::resources::Manager;
+use crate::state::State;
 use anyhow::Result;
-use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The global flags.
+#[derive(Debug, Clone)]
 pub struct Context {
     pub root: PathBuf,
     pub cgroup_manager: Manager,
     pub rootless: Option<bool>,
 }
 
+#[derive(Debug, Clone, Default)]
 pub struct CreateArgs {
     pub id: String,
     pub bundle: PathBuf,
@@ -23,25 +27,15 @@ pub struct CreateArgs {
     pub preserve_fds: u32,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
 pub struct RunArgs {
     pub detach: bool,
     pub keep: bool,
     pub no_subreaper: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct State {
-    pub oci_version: String,
-    pub id: String,
-    pub pid: i32,
-    pub status: String,
-    pub bundle: PathBuf,
-    pub rootfs: PathBuf,
-    pub created: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    pub owner: String,
+pub fn plan(_context: &Context, _args: &CreateArgs) -> Result<(Plan, Host)> {
+    todo!()
 }
 
 pub fn create(_context: &Context, _args: &CreateArgs) -> Result<()> {
