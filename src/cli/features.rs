@@ -137,7 +137,7 @@ const SECCOMP_ARCHS: &[&str] = &[
     "SCMP_ARCH_X86_64",
 ];
 
-const SECCOMP_FLAGS: &[(&str, u32)] = &[
+const SECCOMP_FLAGS: [(&str, u32); 4] = [
     ("SECCOMP_FILTER_FLAG_LOG", seccomp::FILTER_FLAG_LOG),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", seccomp::FILTER_FLAG_SPEC_ALLOW),
     ("SECCOMP_FILTER_FLAG_TSYNC", seccomp::FILTER_FLAG_TSYNC),
@@ -157,13 +157,11 @@ const MEMORY_POLICY_MODES: &[&str] = &[
 const MEMORY_POLICY_FLAGS: &[&str] = &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
 fn features() -> Features {
-    let mut mount_options = options::names();
-    mount_options.sort_unstable();
     Features {
         oci_version_min: version::SPEC_MIN,
         oci_version_max: version::SPEC,
         hooks: HOOKS,
-        mount_options,
+        mount_options: options::names(),
         linux: Linux {
             namespaces: NAMESPACES,
             capabilities: capabilities(),
@@ -240,6 +238,28 @@ mod tests {
         assert_eq!(linux, expected);
         let parsed: oci_spec::runtime::Features = serde_json::from_value(value).unwrap();
         assert!(parsed.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()));
+    }
+
+    /// Reads each name as the config's reader does.
+    fn all_known<T: serde::de::DeserializeOwned>(names: &[&str]) {
+        for name in names {
+            assert!(serde_json::from_value::<T>(Value::from(*name)).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_is_recognised() {
+        use oci_spec::runtime as spec;
+        all_known::<spec::LinuxNamespaceType>(NAMESPACES);
+        all_known::<spec::LinuxSeccompAction>(SECCOMP_ACTIONS);
+        all_known::<spec::LinuxSeccompOperator>(SECCOMP_OPERATORS);
+        all_known::<spec::Arch>(SECCOMP_ARCHS);
+        all_known::<spec::LinuxSeccompFilterFlag>(&SECCOMP_FLAGS.map(|(name, _)| name));
+        all_known::<spec::MemoryPolicyModeType>(MEMORY_POLICY_MODES);
+        all_known::<spec::MemoryPolicyFlagType>(MEMORY_POLICY_FLAGS);
+        for arch in SECCOMP_ARCHS {
+            assert!(arch.parse::<libseccomp::ScmpArch>().is_ok(), "{arch}");
+        }
     }
 
     #[test]

@@ -81,7 +81,12 @@ impl Globals {
     /// Without `--root` and not as root, when `XDG_RUNTIME_DIR` is not set.
     pub fn context(&self) -> Result<Context> {
         let root = self.root.clone().map_or_else(default_root, Ok)?;
-        Ok(Context { root, cgroup_manager: self.cgroup_manager, rootless: self.rootless })
+        Ok(Context { root, ..self.context_without_state() })
+    }
+
+    /// The same for an operation that touches no state, and so needs no directory for it.
+    pub fn context_without_state(&self) -> Context {
+        Context { root: PathBuf::new(), cgroup_manager: self.cgroup_manager, rootless: self.rootless }
     }
 }
 

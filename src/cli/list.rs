@@ -2,7 +2,8 @@
 
 use super::args::{Flag, Matches, wrong_value};
 use super::{Command, Globals, print};
-use crate::runtime::{self, State};
+use crate::runtime;
+use crate::state::State;
 use crate::sys::Call;
 use anyhow::{Context as _, Result};
 
@@ -48,8 +49,8 @@ fn table(states: &[State]) -> String {
             state.pid.to_string(),
             state.status.to_string(),
             state.bundle.display().to_string(),
-            state.created.to_string(),
-            state.owner.to_string(),
+            state.created.clone(),
+            state.owner.clone(),
         ]
     };
     let rows: Vec<[String; 6]> = std::iter::once(head).chain(states.iter().map(row)).collect();
@@ -69,13 +70,14 @@ fn table(states: &[State]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Status;
 
     fn state(id: &str, pid: i32, bundle: &str) -> State {
         State {
             oci_version: "1.3.0".into(),
             id: id.into(),
             pid,
-            status: "running".into(),
+            status: Status::Running,
             bundle: bundle.into(),
             rootfs: "/b/rootfs".into(),
             created: "2026-11-21T12:09:08.25Z".into(),

@@ -96,3 +96,21 @@ fn print(text: &str) -> Result<()> {
         result => result.context("write to standard output"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::sys::{Errno, SyscallError};
+
+    #[test]
+    fn the_manual_lists_the_words_that_engines_read() {
+        let manual = include_str!("../../docs/errors.md");
+        for errno in [Errno::ENOENT, Errno::EACCES, Errno::EPERM, Errno::ENOTDIR, Errno::ESRCH] {
+            let text = SyscallError { call: "call".into(), errno }.to_string();
+            let words = text.trim_start_matches("call: ").split(" (").next().unwrap();
+            assert!(manual.contains(&format!("`{words}`")), "{words}");
+        }
+        for words in ["executable file not found in $PATH", "container does not exist", "container not running"] {
+            assert!(manual.contains(&format!("`{words}`")), "{words}");
+        }
+    }
+}

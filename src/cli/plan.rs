@@ -3,10 +3,7 @@
 use super::args::{Flag, Matches, Operand, wrong_value};
 use super::create::{BUNDLE, NO_NEW_KEYRING, NO_PIVOT};
 use super::{Command, Globals, print};
-use crate::bundle::{Bundle, LoadError};
-use crate::host::Host;
-use crate::log;
-use crate::plan::{Plan, Problems, Request};
+use crate::runtime::{self, CreateArgs};
 use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 
@@ -36,30 +33,38 @@ fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
     if !["text", "json"].contains(&format) {
         return Err(wrong_value(&FORMAT, format.as_ref(), "is neither text nor json"));
     }
-    let plan = plan(globals, matches, dir)?;
+    let args = CreateArgs {
+        id: id_for(dir),
+        bundle: dir.to_owned(),
+        no_pivot: matches.is_set(&NO_PIVOT),
+        no_new_keyring: matches.is_set(&NO_NEW_KEYRING),
+        ..CreateArgs::default()
+    };
+    let (plan, _) = runtime::plan(&globals.context_without_state(), &args)?;
     let text = match format {
         "json" => serde_json::to_string_pretty(&plan).context("write plan as JSON")? + "\n",
-        _ => {
-            plan.warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
-            plan.to_string()
-        }
+        _ => plan.to_string(),
     };
     print(&text)?;
     Ok(0)
 }
 
-fn plan(globals: &Globals, matches: &Matches, dir: &Path) -> Result<Plan> {
-    let bundle = Bundle::load(dir).map_err(|error| match error {
-        LoadError::File(error) => error,
-        LoadError::Shape(problems) => Problems(problems).into(),
-    })?;
-    let request = Request {
-        // No container is made; the directory's name stands for the id where something is named after it.
-        id: bundle.dir.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned()),
-        bundle: bundle.dir.clone(),
-        no_pivot: matches.is_set(&NO_PIVOT),
-        no_new_keyring: matches.is_set(&NO_NEW_KEYRING),
-        cgroup_manager: globals.cgroup_manager,
-    };
-    Ok(Plan::new(&bundle, &request, &Host::probe()?).map_err(Problems)?)
+/// A container's id for a plan of which no container comes: the directory's name, where that can be one.
+fn id_for(dir: &Path) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+    let dir = std::path::absolute(dir).unwrap_or_default();
+    let name = dir.file_name().and_then(|name| name.to_str()).filter(|name| name.chars().all(good));
+    name.unwrap_or("container").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_from_directories() {
+        assert_eq!(id_for(Path::new("/b/hello-1.0/")), "hello-1.0");
+        assert_eq!(id_for(Path::new("/b/it's mine")), "container");
+        assert_eq!(id_for(Path::new("/")), "container");
+    }
 }

@@ -30,5 +30,5 @@ pub enum PropagationKind {
 
 /// Stub: the names of the options table come with the mount parts.
 pub fn names() -> Vec<&'static str> {
-    vec!["ro", "rro", "rbind", "idmap", "tmpcopyup", "nosymfollow", "lazytime", "silent"]
+    vec!["idmap", "lazytime", "nosymfollow", "rbind", "ro", "rro", "silent", "tmpcopyup"]
 }
