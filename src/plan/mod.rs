@@ -113,3 +113,32 @@ impl std::fmt::Display for Problem {
         write!(f, "{}: {}", self.place, self.message)
     }
 }
+
+/// All that was found wrong with one config, as an error: alone in its line, or a heading and a line for each.
+#[derive(Debug)]
+pub struct Problems(pub Vec<Problem>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_slice() {
+            [problem] => problem.fmt(f),
+            problems => {
+                write!(f, "config.json has {} problems:", problems.len())?;
+                problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Plan {
+    /// Stub.
+    pub fn new(
+        _bundle: &crate::bundle::Bundle,
+        _request: &Request,
+        _host: &crate::host::Host,
+    ) -> Result<Plan, Vec<Problem>> {
+        todo!()
+    }
+}
