@@ -6,6 +6,7 @@
 
 mod error;
 pub mod exec;
+pub mod kernel;
 pub mod mount;
 pub mod ns;
 pub mod path;
