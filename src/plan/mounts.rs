@@ -121,3 +121,19 @@ pub enum Symlinks {
     /// Refused: the target is to be an ordinary file or directory (proc, sysfs: CVE-2019-19921; devices).
     Refuse,
 }
+
+// Stubs until the merge.
+pub fn plan(
+    _: &oci_spec::runtime::Spec,
+    _: &std::path::Path,
+    _: &super::Namespaces,
+    _: &crate::host::Host,
+    _: &mut Vec<super::Problem>,
+    _: &mut Vec<String>,
+) -> Vec<Mount> {
+    Vec::new()
+}
+
+pub fn masks(_: &oci_spec::runtime::Spec) -> Vec<Mount> {
+    Vec::new()
+}

@@ -19,3 +19,8 @@ pub enum Manager {
     Systemd,
     Disabled,
 }
+
+// Stub until the merge.
+pub fn plan(_: &oci_spec::runtime::Spec, request: &super::Request, _: &mut Vec<super::Problem>) -> Cgroup {
+    Cgroup { manager: request.cgroup_manager, path: PathBuf::from("/").join(&request.id) }
+}
