@@ -5,7 +5,7 @@
 mod repair;
 mod strict;
 
-use crate::plan::Problem;
+use crate::plan::{Problem, Problems};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, anyhow, bail};
 use nix::fcntl::{OFlag, open, openat};
@@ -49,12 +49,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LoadError::File(error) => write!(f, "{error:#}"),
-            LoadError::Shape(problems) => {
-                for (i, problem) in problems.iter().enumerate() {
-                    write!(f, "{}{problem}", if i == 0 { "" } else { "; " })?;
-                }
-                Ok(())
-            }
+            LoadError::Shape(problems) => Problems(problems.clone()).fmt(f),
         }
     }
 }

@@ -30,6 +30,13 @@ pub struct Hook {
     pub timeout: Option<u32>,
 }
 
+impl Hooks {
+    /// Whether any hook is run by the runtime during `create`.
+    pub fn run_in_runtime(&self) -> bool {
+        !self.prestart.is_empty() || !self.create_runtime.is_empty()
+    }
+}
+
 /// `hooks`.
 pub fn plan(spec: &Spec, problems: &mut Vec<Problem>) -> Hooks {
     let Some(config) = spec.hooks() else { return Hooks::default() };

@@ -95,14 +95,15 @@ impl Plan {
             validate::mapped_ids(process.as_ref(), &namespaces, problems);
         }
         validate::hidden_paths(linux, &namespaces, problems);
+        let cgroup = resources::plan(spec, request, problems, &mut warnings);
         Plan {
             id: request.id.clone(),
             oci_version: spec.version().clone(),
             bundle: bundle.dir.clone(),
             annotations,
-            cgroup: resources::plan(spec, request, problems),
             rootfs,
-            mounts: mounts::plan(spec, &bundle.dir, &namespaces, host, problems, &mut warnings),
+            mounts: mounts::plan(spec, &bundle.dir, &namespaces, &cgroup, host, problems, &mut warnings),
+            cgroup,
             net_devices: network::plan(linux, &namespaces, host, problems),
             hooks: hooks::plan(spec, problems),
             masks: mounts::masks(spec),
@@ -183,6 +184,22 @@ impl std::fmt::Display for Problem {
         write!(f, "{}: {}", self.place, self.message)
     }
 }
+
+/// Everything that is wrong with a config, as one error: a single problem in a line, several below a heading.
+#[derive(Debug, Clone)]
+pub struct Problems(pub Vec<Problem>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let [problem] = self.0.as_slice() {
+            return problem.fmt(f);
+        }
+        write!(f, "config.json has {} faults:", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for Problems {}
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use super::super::{RootChange, validate};
 use super::{check, check_on, config, plan_on, planned, request};
 use crate::bundle::Bundle;
 use crate::host::Host;
-use crate::plan::{Plan, Request};
+use crate::plan::{Plan, Problem, Problems, Request};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +140,14 @@ fn root_change_follows_the_command_and_the_mount_namespace() {
     let plan = Plan::new(&bundle, &no_pivot, &Host::example()).unwrap();
     assert_eq!((plan.root_change, plan.new_keyring), (RootChange::MoveMount, false));
     assert_eq!(planned(json!({ "hostname": "", "linux": null })).root_change, RootChange::Chroot);
+}
+
+#[test]
+fn several_problems_stand_below_a_heading() {
+    let problem = |place: &str| Problem::new(place, "is wrong");
+    assert_eq!(Problems(vec![problem("root")]).to_string(), "root: is wrong");
+    let text = Problems(vec![problem("root"), problem("hostname")]).to_string();
+    assert_eq!(text, "config.json has 2 faults:\n  root: is wrong\n  hostname: is wrong");
 }
 
 #[test]

@@ -1,10 +1,26 @@
 //! Mounts: from `mounts[]` to operations on a target inside the root filesystem.
+//!
+//! Owns the types that the executor works by, and the rules of what may be mounted where. It knows paths as text
+//! only: what they resolve to is seen, and judged again, by whoever holds the root's fd.
 
-use super::namespaces::IdRange;
+mod cgroup;
+mod entry;
+mod idmap;
+mod readonly;
+pub(super) mod target;
+#[cfg(test)]
+mod tests;
+
+use super::namespaces::{IdRange, Namespaces};
 use super::options::{Attr, Propagation};
+use super::{Problem, devices, resources};
+use crate::host::Host;
 use crate::plan::Device;
+use entry::{Entry, Scene};
+use oci_spec::runtime::Spec;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 /// One mount operation of the plan.
 #[derive(Debug, Clone, Serialize)]
@@ -35,7 +51,7 @@ pub enum CreateTarget {
     File,
     /// As the source is (a bind): a directory for a directory, else a file. Known only when the source is open.
     LikeSource,
-    /// Nothing: a missing target means that there is nothing to do (masked paths).
+    /// Nothing: a missing target means that there is nothing to do (masked paths), or is an error (a remount).
     Nothing,
 }
 
@@ -98,7 +114,8 @@ pub struct Fs {
     pub attr: Attr,
     pub propagation: Propagation,
     pub idmap: Option<MountIdMap>,
-    /// `tmpcopyup`: what the root filesystem holds at the target is copied into the new tmpfs first.
+    /// `tmpcopyup`: what the root filesystem holds at the target is copied into the new tmpfs before it gets its
+    /// attributes.
     pub copy_up: bool,
     /// The SELinux context of the mount (`linux.mountLabel`), where the filesystem takes one.
     pub label: Option<String>,
@@ -118,22 +135,81 @@ pub enum FsOption {
 pub enum Symlinks {
     /// Followed inside the root filesystem.
     Follow,
-    /// Refused: the target is to be an ordinary file or directory (proc, sysfs: CVE-2019-19921; devices).
+    /// Refused as the last component: the target is to be an ordinary file or directory (proc, sysfs: CVE-2019-19921;
+    /// devices). Before it they are followed inside the root filesystem.
     Refuse,
 }
 
-// Stubs until the merge.
+/// The operations for `mounts[]`, then for the default devices and links and `linux.devices`, in the order in which
+/// they are carried out.
 pub fn plan(
-    _: &oci_spec::runtime::Spec,
-    _: &std::path::Path,
-    _: &super::Namespaces,
-    _: &crate::host::Host,
-    _: &mut Vec<super::Problem>,
-    _: &mut Vec<String>,
+    spec: &Spec,
+    bundle_dir: &Path,
+    namespaces: &Namespaces,
+    cgroup: &resources::Cgroup,
+    host: &Host,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
 ) -> Vec<Mount> {
-    Vec::new()
+    let scene = Scene { spec, bundle: bundle_dir, namespaces, cgroup, host };
+    let entries = Entry::all(spec);
+    let (mut mounts, mut finally) = (Vec::new(), Vec::new());
+    for (index, entry) in entries.iter().enumerate() {
+        mounts.append(&mut scene.plan(entry, &entries[index + 1..], &mut finally, problems, warnings));
+    }
+    mounts.append(&mut finally);
+    let taken: Vec<_> = entries.iter().map(|entry| entry.target.as_path()).collect();
+    mounts.append(&mut devices::plan(spec, namespaces, host, &taken, problems, warnings));
+    check_masks(spec, problems);
+    mounts
 }
 
-pub fn masks(_: &oci_spec::runtime::Spec) -> Vec<Mount> {
-    Vec::new()
+/// The operations that come after the createContainer hooks: every tmpfs that had to stay writable so far becomes
+/// read-only, then `linux.readonlyPaths` and `linux.maskedPaths`, so that a mask is on top of what is read-only.
+///
+/// The console and the working directory must be there by then. [`plan`] is what finds fault with the paths.
+pub fn masks(spec: &Spec) -> Vec<Mount> {
+    let mut masks = readonly::remounts(spec);
+    for (field, paths) in mask_fields(spec) {
+        let mut seen = HashSet::new();
+        for (index, path) in paths.iter().enumerate() {
+            let path = target::clean(Path::new(path));
+            if !seen.insert(path.clone()) {
+                continue;
+            }
+            masks.push(Mount {
+                place: format!("linux.{field}[{index}]"),
+                target: Target { path, create: CreateTarget::Nothing, symlinks: Symlinks::Follow },
+                op: if field == READONLY { MountOp::ReadOnly } else { MountOp::Mask },
+                requirement: Requirement::Must,
+            });
+        }
+    }
+    masks
+}
+
+const READONLY: &str = "readonlyPaths";
+
+fn mask_fields(spec: &Spec) -> [(&'static str, &[String]); 2] {
+    let linux = spec.linux().as_ref();
+    [
+        (READONLY, linux.and_then(|linux| linux.readonly_paths().as_deref()).unwrap_or_default()),
+        ("maskedPaths", linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default()),
+    ]
+}
+
+/// The spec: these paths are absolute.
+fn check_masks(spec: &Spec, problems: &mut Vec<Problem>) {
+    for (field, paths) in mask_fields(spec) {
+        for (index, path) in paths.iter().enumerate() {
+            let message = if !path.starts_with('/') {
+                "is not an absolute path"
+            } else if target::has_nul(path.as_ref()) {
+                "holds a NUL byte"
+            } else {
+                continue;
+            };
+            problems.push(Problem { place: format!("linux.{field}[{index}]"), message: message.into() });
+        }
+    }
 }
