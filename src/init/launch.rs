@@ -1,7 +1,7 @@
 //! The last steps: find the program, wait for `start`, execute.
 
-use super::{Start, Step};
 use super::steps::Progress;
+use super::{Start, Step};
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Process;
 use crate::security::environment;
@@ -48,8 +48,7 @@ impl Launch {
     pub(super) fn exec(self) -> Result<Infallible> {
         // Rust ignores SIGPIPE, and an ignored signal stays ignored across execve.
         crate::sys::process::reset_signals().call(|| "reset signals".into())?;
-        exec::execve(&self.path, &self.args, &self.env)
-            .call(|| format!("exec {}", self.path.to_string_lossy()))
+        exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
     }
 }
 
@@ -82,11 +81,13 @@ pub(super) fn wait_for_start(channel: Channel, start: Start, at: &Progress) -> R
         None => bail!("the runtime is gone"),
     }
     drop(channel);
-    at.step(Step::Wait, || loop {
-        let connection = Channel::over(socket::accept(listener.as_fd()).call(|| "accept".into())?);
-        // `state` connects to see whether anybody listens, and closes again.
-        if connection.hear_runtime()? == Some(ToInit::Start) {
-            return Ok(connection);
+    at.step(Step::Wait, || {
+        loop {
+            let connection = Channel::over(socket::accept(listener.as_fd()).call(|| "accept".into())?);
+            // `state` connects to see whether anybody listens, and closes again.
+            if connection.hear_runtime()? == Some(ToInit::Start) {
+                return Ok(connection);
+            }
         }
     })
 }
