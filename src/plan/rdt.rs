@@ -12,6 +12,9 @@ pub struct IntelRdt {
     pub explicit: bool,
     /// Lines for `schemata`; empty: the directory must exist.
     pub schemata: Vec<String>,
+    /// So many of `schemata`, from the front, come from l3CacheSchema and memBwSchema: what an existing group has must
+    /// agree with them.
+    pub fixed: usize,
     /// A monitoring group `mon_groups/<id>` is made and removed with the container.
     pub monitoring: bool,
 }
