@@ -141,7 +141,6 @@ struct Parts {
     filter: Option<Vec<u8>>,
     labels: Labels,
     joins: Joins,
-    prepared: Prepared,
 }
 
 impl Parts {
@@ -154,7 +153,6 @@ impl Parts {
                 None => Labels::default(),
             },
             joins: Joins::open(&plan.namespaces)?,
-            prepared: Prepared::open(plan)?,
             host,
         })
     }
@@ -171,7 +169,7 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, preserve_fds: u32) -> Result<Channel> {
         let plan = self.plan;
-        let Parts { host, filter, labels, joins, prepared } = parts;
+        let Parts { host, filter, labels, joins } = parts;
         let intent = cgroup::intend(&plan.cgroup, &host)?;
         self.record.cgroup = intent.record().clone();
         self.record.intel_rdt = plan.intel_rdt.as_ref().map(rdt::intend).unwrap_or_default();
@@ -180,6 +178,8 @@ impl Making<'_> {
         for note in cgroup.notes() {
             log::debug(format_args!("{}: {note}", plan.id));
         }
+        // Only now: a mount of type cgroup has the container's own cgroup as its source.
+        let prepared = Prepared::open(plan)?;
         if let Some(rdt) = &plan.intel_rdt {
             rdt::create(rdt)?;
         }
