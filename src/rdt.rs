@@ -50,6 +50,13 @@ pub struct Group {
 }
 
 impl Group {
+    /// What [`Group::create`] will make, as far as can be seen before: for a record that is written first.
+    pub fn intend(root: &Path, id: &str, plan: &IntelRdt) -> Result<Group> {
+        let class = class_name(&plan.clos_id)?;
+        let owned = !plan.explicit && !class_exists(&open_directory(root)?, &class)?;
+        Ok(Group { class, owned, monitor: plan.monitoring.then(|| id.to_owned()) })
+    }
+
     /// Makes or finds the class and makes the monitoring group. On an error nothing stays that was made here.
     pub fn create(root: &Path, id: &str, plan: &IntelRdt) -> Result<Group> {
         let class = class_name(&plan.clos_id)?;
@@ -130,14 +137,17 @@ fn class_name(id: &str) -> Result<String> {
     Ok(id.into())
 }
 
+fn class_exists(root: &OwnedFd, class: &str) -> Result<bool> {
+    match open_beneath(root.as_fd(), Path::new(class), OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(e) => Err(e).call(|| format!("linux.intelRdt: open class {class:?}")),
+    }
+}
+
 /// Whether the class had to be made.
 fn make_class(root: &OwnedFd, class: &str, plan: &IntelRdt) -> Result<bool> {
-    let exists = match open_beneath(root.as_fd(), Path::new(class), OFlag::O_PATH | OFlag::O_DIRECTORY) {
-        Ok(_) => true,
-        Err(Errno::ENOENT) => false,
-        Err(e) => return Err(e).call(|| format!("linux.intelRdt: open class {class:?}")),
-    };
-    if exists {
+    if class_exists(root, class)? {
         return Ok(false);
     }
     if plan.explicit && plan.schemata.is_empty() {
