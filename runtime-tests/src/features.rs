@@ -1,0 +1,90 @@
+//! What the peers cannot do, so that their runs skip it with a reason. rvol-runc skips nothing here.
+
+use crate::runtime::{Kind, Runtime, runtime};
+use std::io::Write;
+
+/// Something that a test needs and that some peer lacks or does against the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Only rvol-runc: its own commands, messages and guarantees.
+    Rvol,
+    /// A config without `process`.
+    ProcessOptional,
+    /// `run --keep`.
+    RunKeep,
+    /// `process.user.umask`.
+    Umask,
+    /// uid 4294967295, which chown(2) and setuid(2) take for "no change", is an error.
+    RefusesIdMinusOne,
+    /// A limit that `process.rlimits` names twice is an error.
+    RefusesDuplicateRlimits,
+    /// A capability that the runtime does not have itself is left out with a warning (spec 1.1).
+    UngrantableCapabilities,
+    /// `process.scheduler`.
+    Scheduler,
+    /// `process.ioPriority`.
+    IoPriority,
+    /// `linux.personality`.
+    Personality,
+    /// `linux.memoryPolicy`.
+    MemoryPolicy,
+}
+
+impl Feature {
+    /// Why the runtime under test lacks it.
+    fn missing_in(self, runtime: &Runtime) -> Option<&'static str> {
+        let runc = runtime.kind == Kind::Runc;
+        let crun = runtime.kind == Kind::Crun;
+        let before = |version: (u32, u32)| (runtime.version.0, runtime.version.1) < version;
+        let old_runc = |version| runc && before(version);
+        let old_crun = |version| crun && before(version);
+        match self {
+            Feature::Rvol => (runc || crun).then_some("a guarantee of rvol-runc"),
+            Feature::ProcessOptional => (runc || crun).then_some("wants a process"),
+            Feature::RunKeep => crun.then_some("has no such flag"),
+            Feature::Umask => old_runc((1, 1)).then_some("came with 1.1"),
+            Feature::RefusesIdMinusOne => crun.then_some("does not look"),
+            Feature::RefusesDuplicateRlimits => (old_runc((1, 2)) || crun).then_some("takes the last one"),
+            Feature::UngrantableCapabilities => (runc || crun).then_some("fails"),
+            Feature::Scheduler => (old_runc((1, 2)) || old_crun((1, 9))).then_some("came later"),
+            Feature::IoPriority => (old_runc((1, 2)) || old_crun((1, 9))).then_some("came later"),
+            Feature::Personality => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
+        }
+    }
+}
+
+/// True, after printing the reason, when the runtime under test lacks the feature. Use [`needs!`](crate::needs).
+pub fn lacks(feature: Feature) -> bool {
+    let Some(reason) = feature.missing_in(runtime()) else { return false };
+    skip(&format!("{feature:?}: {reason}"));
+    true
+}
+
+/// Prints why a test ends early. Not `eprintln!`, which the test harness swallows.
+pub fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("test");
+    let _ = writeln!(std::io::stderr(), "{test}: skipped: {reason}");
+}
+
+/// Ends the test here, with a printed reason, when the runtime under test lacks one of the [`Feature`]s.
+#[macro_export]
+macro_rules! needs {
+    ($($feature:ident),+ $(,)?) => {
+        $(if $crate::features::lacks($crate::Feature::$feature) {
+            return;
+        })+
+    };
+}
+
+/// Ends the test here, with a printed reason, when the machine lacks something.
+#[macro_export]
+macro_rules! needs_machine {
+    ($condition:expr, $reason:expr $(,)?) => {
+        if !$condition {
+            $crate::features::skip($reason);
+            return;
+        }
+    };
+}
