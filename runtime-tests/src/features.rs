@@ -28,6 +28,30 @@ pub enum Feature {
     Personality,
     /// `linux.memoryPolicy`.
     MemoryPolicy,
+    /// `mounts[].destination` may be `/`.
+    DestinationRoot,
+    /// Options that are left for the filesystem are an error on a bind mount, which has none.
+    RefusesDataOnBind,
+    /// `rw`, `suid`, `dev` and `exec` on a bind mount clear what its source has.
+    ClearingOptionsOnBind,
+    /// A bind mount keeps `nosuid`, `nodev`, `noexec` and the access times of its source unless told otherwise.
+    KeepsSourceAttributes,
+    /// Recursive attributes such as `rro`.
+    RecursiveAttributes,
+    /// Every option string of the spec's table, `iversion` and `silent` included.
+    AllMountOptions,
+    /// Of several access-time options the last one holds.
+    LastAccessTimeWins,
+    /// `nosymfollow` and `symfollow`.
+    NoSymFollow,
+    /// `tmpcopyup`.
+    TmpCopyUp,
+    /// `idmap` and `ridmap`.
+    IdmappedMounts,
+    /// Idmapped mounts whose mapping is not that of the container's user namespace.
+    FreeIdmappedMounts,
+    /// `root.path` may be a symbolic link.
+    SymlinkedRoot,
 }
 
 impl Feature {
@@ -49,6 +73,17 @@ impl Feature {
             Feature::Scheduler => (old_runc((1, 2)) || old_crun((1, 9))).then_some("came later"),
             Feature::IoPriority => (old_runc((1, 2)) || old_crun((1, 9))).then_some("came later"),
             Feature::Personality => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::DestinationRoot => (runc || old_crun((1, 22))).then_some("refuses it"),
+            Feature::RefusesDataOnBind => (old_runc((1, 2)) || crun).then_some("ignores them"),
+            Feature::ClearingOptionsOnBind => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::KeepsSourceAttributes => (old_runc((1, 2)) || crun).then_some("a remount drops them"),
+            Feature::RecursiveAttributes => old_runc((1, 1)).then_some("came with 1.1"),
+            Feature::AllMountOptions => (runc || crun).then_some("lacks some, or passes them on wrongly"),
+            Feature::LastAccessTimeWins => (runc || crun).then_some("passes all of them to the kernel"),
+            Feature::NoSymFollow => crun.then_some("lacks it"),
+            Feature::TmpCopyUp => None,
+            Feature::IdmappedMounts | Feature::FreeIdmappedMounts => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }
     }
