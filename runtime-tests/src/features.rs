@@ -50,6 +50,10 @@ pub enum Feature {
     IdmappedMounts,
     /// Idmapped mounts whose mapping is not that of the container's user namespace.
     FreeIdmappedMounts,
+    /// A bind with `rshared` is in the host's peer group without more being asked for.
+    SharedBinds,
+    /// `linux.rootfsPropagation` is what `/` has in the container.
+    RootPropagation,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -83,6 +87,8 @@ impl Feature {
             Feature::NoSymFollow => crun.then_some("lacks it"),
             Feature::TmpCopyUp => None,
             Feature::IdmappedMounts | Feature::FreeIdmappedMounts => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::SharedBinds => (runc || crun).then_some("makes its mount namespace a slave first"),
+            Feature::RootPropagation => runc.then_some("sets it outside only"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }
