@@ -38,6 +38,7 @@ fn a_mapping_without_a_user_namespace() {
     needs!(FreeIdmappedMounts);
     let mut case = Case::new();
     let source = source(&case);
+    chown(&source, Some(1000), Some(1000)).expect("chown");
     // containerID is the id on disk, hostID the one that the mount shows (mount_setattr(2), "ID-mapped mounts").
     case.set("/mounts/-", idmapped("/data", &source, &["bind", "idmap"], &map(1000, 0, 1)));
     let facts = case.facts(&["stat:/data/of-1000", "stat:/data/of-root", "put:/data/new=x"]);
