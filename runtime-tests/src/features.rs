@@ -54,6 +54,16 @@ pub enum Feature {
     SharedBinds,
     /// `linux.rootfsPropagation` is what `/` has in the container.
     RootPropagation,
+    /// `domainname`.
+    Domainname,
+    /// A namespace kind that is listed twice is an error.
+    RefusesDuplicateNamespaces,
+    /// Namespaces of type `time`, and `linux.timeOffsets`.
+    TimeNamespace,
+    /// A `user` namespace with a path and without mappings.
+    JoinUserNamespace,
+    /// `ro` on a bind in a user namespace, where the source's other flags are locked.
+    LockedFlags,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -89,6 +99,11 @@ impl Feature {
             Feature::IdmappedMounts | Feature::FreeIdmappedMounts => old_runc((1, 2)).then_some("came with 1.2"),
             Feature::SharedBinds => (runc || crun).then_some("makes its mount namespace a slave first"),
             Feature::RootPropagation => runc.then_some("sets it outside only"),
+            Feature::Domainname => (old_runc((1, 2)) || old_crun((1, 9))).then_some("came later"),
+            Feature::RefusesDuplicateNamespaces => old_crun((1, 18)).then_some("came with 1.18"),
+            Feature::TimeNamespace => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::JoinUserNamespace => old_runc((1, 2)).then_some("wants mappings"),
+            Feature::LockedFlags => (old_runc((1, 2)) || crun).then_some("EPERM, or the flags are gone"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }
