@@ -6,6 +6,7 @@
 
 mod error;
 pub mod exec;
+pub mod file;
 pub mod mount;
 pub mod ns;
 pub mod path;
@@ -15,7 +16,7 @@ pub mod seccomp;
 pub mod shared;
 pub mod tty;
 
-pub use error::{Call, SyscallError, errno_of};
+pub use error::{Call, ContextError, SyscallError, errno_of};
 pub use nix::errno::Errno;
 
 /// The kernel's answer to a raw syscall as a `Result`.
