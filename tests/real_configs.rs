@@ -168,14 +168,14 @@ fn broken_configs_never_panic() {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for (_, text) in configs() {
         let whole: Value = serde_json::from_str(&text).unwrap();
-        for _ in 0..60 {
+        for _ in 0..40 {
             let mut broken = whole.clone();
             for _ in 0..=random.below(8) {
                 mutate(&mut broken, &mut random);
             }
             load_and_plan(broken.to_string().as_bytes(), &mut random);
         }
-        for _ in 0..30 {
+        for _ in 0..20 {
             let mut bytes = text.clone().into_bytes();
             for _ in 0..=random.below(4) {
                 let at = random.below(bytes.len());
@@ -208,6 +208,18 @@ fn how_long_loading_and_planning_take() {
         format!("first {} µs, median {} µs", first / 1000, times[times.len() / 2] / 1000)
     };
     let load = || Bundle::from_json("/b".into(), text.as_bytes()).unwrap();
+    let faults =
+        || std::fs::read_to_string("/proc/self/stat").unwrap().split(' ').nth(9).unwrap().parse::<u64>().unwrap();
+    let before = faults();
+    let t = Instant::now();
+    let b = load();
+    let t1 = t.elapsed();
+    let mid = faults();
+    let t = Instant::now();
+    let p = Plan::new(&b, &request(), &host()).unwrap();
+    let t2 = t.elapsed();
+    println!("load {} faults {t1:?} plan {} {t2:?}", mid - before, faults() - mid);
+    drop(p);
     println!("load and plan: {}", times(&mut || drop(Plan::new(&load(), &request(), &host()).unwrap())));
     println!("load:          {}", times(&mut || drop(load())));
     let broken = text.replacen("\"cwd\":", "\"umask\": \"x\", \"cwd\": 7, \"x\":", 1);
