@@ -100,7 +100,11 @@ impl Plan {
         section(f, "id maps")?;
         for (name, ranges) in [("uid", &map.uid), ("gid", &map.gid)] {
             for range in ranges {
-                row(f, name, format_args!("{} is {} outside, {} of them", range.container, range.host, range.size))?;
+                row(
+                    f,
+                    name,
+                    format_args!("{} in the container, {} outside, size {}", range.container, range.host, range.size),
+                )?;
             }
         }
         match map.writer {
@@ -260,3 +264,6 @@ impl Display for Ranges<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ fn parse(text: &str, container: Option<&IdMap>) -> Result<(Vec<IdRange>, Vec<IdR
             _ => return Err(format!("`{part}` is neither `uids=…` nor `gids=…`")),
         };
         for triple in triples.split('#') {
-            list.push(parse_triple(triple, map).map_err(|message| format!("`{triple}`: {message}"))?);
+            list.push(parse_triple(triple, map).map_err(|message| format!("in `{triple}`, {message}"))?);
         }
     }
     if uid.is_empty() || gid.is_empty() {
@@ -112,7 +112,7 @@ fn parse_triple(text: &str, map: Option<&[IdRange]>) -> Result<IdRange, String> 
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let numbers: Option<Vec<u32>> = numbers.split('-').map(number).collect();
     let Some(&[container, host, size]) = numbers.as_deref() else {
-        return Err("is not `ID-ID-SIZE`".into());
+        return Err("there is no ID-ID-SIZE".into());
     };
     let host = match (relative, map) {
         (false, _) => host,
