@@ -27,3 +27,10 @@ pub struct Hook {
     /// Seconds.
     pub timeout: Option<u32>,
 }
+
+impl Hooks {
+    /// Whether any hook is run by the runtime during `create`.
+    pub fn run_in_runtime(&self) -> bool {
+        !self.prestart.is_empty() || !self.create_runtime.is_empty()
+    }
+}
