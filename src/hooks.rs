@@ -153,7 +153,11 @@ mod tests {
 
     #[test]
     fn state_and_environment_arrive() {
-        run(&shell("read -r line; test \"$line\" = '{\"id\":\"x\"}' && test \"$A\" = b=c", Some(5)), b"{\"id\":\"x\"}\n").unwrap();
+        run(
+            &shell("read -r line; test \"$line\" = '{\"id\":\"x\"}' && test \"$A\" = b=c", Some(5)),
+            b"{\"id\":\"x\"}\n",
+        )
+        .unwrap();
     }
 
     #[test]

@@ -34,8 +34,13 @@ impl Lineage {
     pub fn of(namespaces: &Namespaces, privileged: bool) -> Lineage {
         let joins = |n: &Namespace| matches!(n, Namespace::Join(_));
         let others = [
-            &namespaces.pid, &namespaces.mount, &namespaces.network, &namespaces.ipc, &namespaces.uts,
-            &namespaces.cgroup, &namespaces.time,
+            &namespaces.pid,
+            &namespaces.mount,
+            &namespaces.network,
+            &namespaces.ipc,
+            &namespaces.uts,
+            &namespaces.cgroup,
+            &namespaces.time,
         ];
         let grandchild = match &namespaces.user {
             Namespace::Inherit => false,
@@ -137,15 +142,10 @@ pub fn flags_at_clone(namespaces: &Namespaces) -> u64 {
 }
 
 fn later_namespaces(namespaces: &Namespaces) -> u64 {
-    [
-        (&namespaces.mount, NEWNS),
-        (&namespaces.network, NEWNET),
-        (&namespaces.ipc, NEWIPC),
-        (&namespaces.uts, NEWUTS),
-    ]
-    .into_iter()
-    .filter(|(namespace, _)| **namespace == Namespace::New)
-    .fold(0, |flags, (_, flag)| flags | flag)
+    [(&namespaces.mount, NEWNS), (&namespaces.network, NEWNET), (&namespaces.ipc, NEWIPC), (&namespaces.uts, NEWUTS)]
+        .into_iter()
+        .filter(|(namespace, _)| **namespace == Namespace::New)
+        .fold(0, |flags, (_, flag)| flags | flag)
 }
 
 /// First step: die with the runtime, get rid of its fds, and become the process that will be init.
@@ -237,8 +237,7 @@ fn become_root() -> Result<()> {
 fn enter_new_time_namespace(offsets: &[TimeOffset], in_user_namespace: bool) -> Result<()> {
     ns::unshare(CLONE_NEWTIME).call(|| "unshare time".into())?;
     if !offsets.is_empty() {
-        let lines: String =
-            offsets.iter().map(|o| format!("{} {} {}\n", o.clock, o.seconds, o.nanoseconds)).collect();
+        let lines: String = offsets.iter().map(|o| format!("{} {} {}\n", o.clock, o.seconds, o.nanoseconds)).collect();
         if in_user_namespace {
             // The files below /proc/self of a process that cannot be dumped belong to the initial namespace's root.
             process::set_dumpable(true).call(|| "prctl PR_SET_DUMPABLE".into())?;
@@ -248,7 +247,8 @@ fn enter_new_time_namespace(offsets: &[TimeOffset], in_user_namespace: bool) -> 
             .context("linux.timeOffsets")?;
     }
     let path = Path::new("/proc/self/ns/time_for_children");
-    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open {}", path.display()))?;
+    let fd =
+        open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open {}", path.display()))?;
     ns::setns(fd.as_fd(), CLONE_NEWTIME).call(|| "setns time".into())
 }
 
@@ -267,7 +267,10 @@ mod tests {
         assert_eq!(Lineage::of(&Namespaces { user: Namespace::New, ..new.clone() }, false), Lineage::Child);
         assert_eq!(Lineage::of(&Namespaces { network: join(), ..new.clone() }, true), Lineage::Child);
         assert_eq!(Lineage::of(&Namespaces { user: join(), ..new.clone() }, true), Lineage::Grandchild);
-        assert_eq!(Lineage::of(&Namespaces { user: Namespace::New, network: join(), ..new }, true), Lineage::Grandchild);
+        assert_eq!(
+            Lineage::of(&Namespaces { user: Namespace::New, network: join(), ..new }, true),
+            Lineage::Grandchild
+        );
     }
 
     #[test]

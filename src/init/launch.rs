@@ -1,7 +1,7 @@
 //! The last steps: find the program, wait for `start`, execute.
 
-use super::{Start, Step};
 use super::steps::Progress;
+use super::{Start, Step};
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Process;
 use crate::security::environment;
@@ -48,8 +48,7 @@ impl Launch {
     pub(super) fn exec(self) -> Result<Infallible> {
         // Rust ignores SIGPIPE, and an ignored signal stays ignored across execve.
         crate::sys::process::reset_signals().call(|| "reset signals".into())?;
-        exec::execve(&self.path, &self.args, &self.env)
-            .call(|| format!("exec {}", self.path.to_string_lossy()))
+        exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
     }
 }
 
@@ -83,11 +82,13 @@ pub(super) fn wait_for_start(channel: Channel, start: Start, at: &Progress) -> R
     }
     process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
     drop(channel);
-    at.step(Step::Wait, || loop {
-        let connection = Channel::over(socket::accept(listener.as_fd()).call(|| "accept".into())?);
-        // `state` connects to see whether anybody listens, and closes again.
-        if connection.hear_runtime()? == Some(ToInit::Start) {
-            return Ok(connection);
+    at.step(Step::Wait, || {
+        loop {
+            let connection = Channel::over(socket::accept(listener.as_fd()).call(|| "accept".into())?);
+            // `state` connects to see whether anybody listens, and closes again.
+            if connection.hear_runtime()? == Some(ToInit::Start) {
+                return Ok(connection);
+            }
         }
     })
 }

@@ -206,7 +206,12 @@ fn set_names(plan: &Plan) -> Result<()> {
 }
 
 /// Everything that makes the caller the container's process, up to its credentials.
-fn become_the_process(identity: &Identity, channel: &Channel, procfs: &Procfs, warn: &mut dyn FnMut(String)) -> Result<()> {
+fn become_the_process(
+    identity: &Identity,
+    channel: &Channel,
+    procfs: &Procfs,
+    warn: &mut dyn FnMut(String),
+) -> Result<()> {
     let Identity { plan, process, labels, filter } = identity;
     set_attributes(process)?;
     labels.set_exec(procfs)?;

@@ -56,8 +56,13 @@ impl Step {
     fn names_its_place(self) -> bool {
         matches!(
             self,
-            Step::Mounts | Step::Masks | Step::CreateContainerHooks | Step::StartContainerHooks | Step::Sysctl
-                | Step::Exec | Step::Executable
+            Step::Mounts
+                | Step::Masks
+                | Step::CreateContainerHooks
+                | Step::StartContainerHooks
+                | Step::Sysctl
+                | Step::Exec
+                | Step::Executable
         )
     }
 }

@@ -78,7 +78,8 @@ impl Channel {
     /// The next frame, or `None` when the other side has closed.
     fn receive(&self) -> Result<Option<(u8, Vec<u8>)>> {
         let mut buffer = [0u8; 256];
-        let mut length = self.read(&mut buffer, nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_TRUNC)?;
+        let mut length =
+            self.read(&mut buffer, nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_TRUNC)?;
         if length <= buffer.len() {
             let n = self.read(&mut buffer, nix::sys::socket::MsgFlags::empty())?;
             return Ok(buffer[..n].split_first().map(|(kind, rest)| (*kind, rest.to_vec())));

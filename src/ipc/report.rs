@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn the_chain_survives() {
-        let error = Err::<(), _>(Errno::EINVAL).call(|| "fsconfig size=x".into()).context("mounts[1] /tmp").unwrap_err();
+        let error =
+            Err::<(), _>(Errno::EINVAL).call(|| "fsconfig size=x".into()).context("mounts[1] /tmp").unwrap_err();
         let report = Report::from_json(&Report::new("", &error, Cause::Other).to_json());
         assert_eq!(report.to_string(), "mounts[1] /tmp: fsconfig size=x: invalid argument (EINVAL)");
         assert_eq!(report.errno(), Some(Errno::EINVAL));

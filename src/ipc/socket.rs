@@ -43,8 +43,8 @@ pub fn connect_to(path: &Path) -> Result<OwnedFd> {
         nix::sys::stat::Mode::empty(),
     )
     .call(describe)?;
-    let address = UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
-        .call(describe)?;
+    let address =
+        UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)).call(describe)?;
     connect(fd.as_raw_fd(), &address).call(describe)?;
     Ok(fd)
 }

@@ -7,8 +7,8 @@ use crate::cgroup;
 use crate::host::Host;
 use crate::init::{self, Init, Joins, Lineage, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
-use crate::plan::namespaces::Namespace;
 use crate::plan::Plan;
+use crate::plan::namespaces::Namespace;
 use crate::rootfs::Prepared;
 use crate::security::lsm::Labels;
 use crate::security::seccomp;
@@ -333,6 +333,8 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     let temporary = path.with_file_name(temporary);
-    std::fs::write(&temporary, pid.to_string()).call(|| format!("write {}", temporary.display())).context("--pid-file")?;
+    std::fs::write(&temporary, pid.to_string())
+        .call(|| format!("write {}", temporary.display()))
+        .context("--pid-file")?;
     std::fs::rename(&temporary, path).call(|| format!("rename to {}", path.display())).context("--pid-file")
 }

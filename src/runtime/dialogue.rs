@@ -1,7 +1,7 @@
 //! The runtime's side of the frames, and init as a process.
 
-use crate::ipc::{Channel, FromInit, ToInit};
 use crate::init::Step;
+use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Plan;
 use crate::security::seccomp::notify::{self, ContainerProcessState};
 use crate::state::{HookState, Status};

@@ -21,8 +21,8 @@ impl Foreground {
     pub fn take_over(terminal: Option<Terminal>) -> Result<Foreground> {
         let all = SigSet::all();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&all), None).call(|| "sigprocmask".into())?;
-        let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .call(|| "signalfd".into())?;
+        let signals =
+            SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call(|| "signalfd".into())?;
         let session = terminal.map(Terminal::begin).transpose()?;
         Ok(Foreground { signals, session })
     }
@@ -98,7 +98,8 @@ fn reap_others(init: &InitProcess) -> Result<()> {
             Ok(status) => match status.pid() {
                 Some(pid) if pid.as_raw() == init.pid => return Ok(()),
                 Some(pid) => {
-                    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG).call(|| format!("waitid {pid}"))?;
+                    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
+                        .call(|| format!("waitid {pid}"))?;
                 }
                 None => return Ok(()),
             },

@@ -1,8 +1,8 @@
 //! Writes the id maps of a new user namespace (user_namespaces(7)).
 
 use crate::host::Host;
-use crate::plan::namespaces::{IdMapWriter, IdRange};
 use crate::plan::IdMap;
+use crate::plan::namespaces::{IdMapWriter, IdRange};
 use crate::sys::{Call, Errno, errno_of};
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};

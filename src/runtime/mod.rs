@@ -14,12 +14,12 @@ mod run;
 mod start;
 mod terminal;
 
+pub use crate::state::State;
 pub use create::create;
 pub use delete::delete;
 pub use kill::kill;
 pub use query::{list, state};
 pub use run::run;
-pub use crate::state::State;
 pub use start::start;
 
 use crate::bundle::{Bundle, LoadError};

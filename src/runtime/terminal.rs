@@ -154,8 +154,9 @@ impl Session {
     /// Gives the container's terminal the size of the caller's.
     pub fn resize(&self) -> Result<()> {
         match tty::window_size(self.stdin.as_fd()) {
-            Ok((rows, columns)) => tty::set_window_size(self.master.as_fd(), rows, columns)
-                .call(|| "ioctl TIOCSWINSZ".into()),
+            Ok((rows, columns)) => {
+                tty::set_window_size(self.master.as_fd(), rows, columns).call(|| "ioctl TIOCSWINSZ".into())
+            }
             // The caller has no terminal.
             Err(Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(()),
             Err(errno) => Err(errno).call(|| "ioctl TIOCGWINSZ".into()),

@@ -35,9 +35,7 @@ pub fn ensure() -> Result<()> {
     };
     let args = strings(std::env::args_os().map(OsStringExt::into_vec).collect())?;
     let env = strings(
-        std::env::vars_os()
-            .map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat())
-            .collect(),
+        std::env::vars_os().map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).collect(),
     )?;
     let Err(errno) = exec::execve_fd(sealed.as_fd(), &args, &env);
     bail!("execute the sealed binary: {errno}")

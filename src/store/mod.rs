@@ -231,7 +231,8 @@ impl Entry {
     }
 
     fn is_linked(&self) -> bool {
-        let by_path = nix::sys::stat::fstatat(nix::fcntl::AT_FDCWD, &self.root.join(&self.id), AtFlags::AT_SYMLINK_NOFOLLOW);
+        let by_path =
+            nix::sys::stat::fstatat(nix::fcntl::AT_FDCWD, &self.root.join(&self.id), AtFlags::AT_SYMLINK_NOFOLLOW);
         match (by_path, fstat(self.dir())) {
             (Ok(path), Ok(fd)) => path.st_ino == fd.st_ino && path.st_dev == fd.st_dev,
             _ => false,
@@ -268,11 +269,7 @@ fn mkdir_private(path: &Path) -> nix::Result<()> {
 
 fn make_root(root: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(root)
-        .call(|| format!("mkdir {}", root.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root).call(|| format!("mkdir {}", root.display()))
 }
 
 /// Refuses ids that could name another directory: `^[A-Za-z0-9_+.-]+$`, not `.` or `..`, at most 255 bytes.

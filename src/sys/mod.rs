@@ -7,6 +7,7 @@
 pub mod credentials;
 mod error;
 pub mod exec;
+pub mod kernel;
 pub mod mount;
 pub mod net;
 pub mod ns;

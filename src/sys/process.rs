@@ -144,7 +144,7 @@ pub fn setdomainname(name: &str) -> nix::Result<()> {
 
 /// Gives SIGPIPE its default action again and unblocks all signals.
 pub fn reset_signals() -> nix::Result<()> {
-    use nix::sys::signal::{SigSet, SigmaskHow, SigHandler, Signal, signal, sigprocmask};
+    use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
     // SAFETY: SigDfl installs no handler.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)

@@ -21,8 +21,7 @@ pub fn receive_fd(socket: BorrowedFd) -> nix::Result<Option<OwnedFd>> {
     let mut text = [0u8; 256];
     let mut parts = [IoSliceMut::new(&mut text)];
     let mut space = nix::cmsg_space!(RawFd);
-    let message =
-        recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
     let mut received = None;
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control {
