@@ -4,10 +4,9 @@
 //! `UPDATE_GOLDENS=1 cargo test --test plan_goldens` rewrites them; read the diff then. What follows an `@` in a name is
 //! the machine that the plan is for: see [`host`].
 
-use oci_spec::runtime::Spec;
+use rvol_runc::bundle::Bundle;
 use rvol_runc::host::{CgroupMode, Host};
-use rvol_runc::plan::Problem;
-use std::fmt::Write;
+use rvol_runc::plan::{Plan, Problem, Request};
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -91,77 +90,13 @@ fn host(name: &str) -> Host {
 
 /// What `plan` prints, or what it finds wrong.
 fn print(config: &[u8], host: &Host) -> String {
-    match plan(config, host) {
-        Ok(plan) => plan.to_string(),
-        Err(problems) => problems.iter().fold("refused\n".to_owned(), |mut text, problem| {
-            writeln!(text, "  {problem}").unwrap();
-            text
-        }),
-    }
-}
-
-/// Until [`Bundle::from_json`] and [`Plan::new`] exist: what this part of the plan needs, and nothing more.
-fn plan(config: &[u8], host: &Host) -> Result<rvol_runc::plan::Plan, Vec<Problem>> {
-    use rvol_runc::plan::namespaces::{IdMap, IdMapWriter, IdRange, Namespace, Namespaces};
-    use rvol_runc::plan::{Hooks, Plan, RootChange, Rootfs, mounts, resources};
-    let spec: Spec = serde_json::from_slice(config).unwrap();
-    let linux = spec.linux().clone().unwrap();
-    let mut namespaces = Namespaces::default();
-    for namespace in linux.namespaces().iter().flatten() {
-        use oci_spec::runtime::LinuxNamespaceType as Type;
-        let value = namespace.path().clone().map_or(Namespace::New, Namespace::Join);
-        match namespace.typ() {
-            Type::User => namespaces.user = value,
-            Type::Pid => namespaces.pid = value,
-            Type::Mount => namespaces.mount = value,
-            Type::Network => namespaces.network = value,
-            Type::Ipc => namespaces.ipc = value,
-            Type::Uts => namespaces.uts = value,
-            Type::Cgroup => namespaces.cgroup = value,
-            Type::Time => namespaces.time = value,
-        }
-    }
-    let ranges = |mappings: &Option<Vec<oci_spec::runtime::LinuxIdMapping>>| -> Vec<IdRange> {
-        let mappings = mappings.iter().flatten();
-        mappings.map(|m| IdRange { container: m.container_id(), host: m.host_id(), size: m.size() }).collect()
+    let refused = |problems: Vec<Problem>| {
+        problems.iter().fold("refused\n".to_owned(), |text, problem| format!("{text}  {problem}\n"))
     };
-    if linux.uid_mappings().is_some() {
-        let (uid, gid) = (ranges(linux.uid_mappings()), ranges(linux.gid_mappings()));
-        namespaces.id_map = Some(IdMap { uid, gid, writer: IdMapWriter::Runtime });
-    }
-    let path = linux.cgroups_path().clone().unwrap_or_else(|| "/demo".into());
-    let cgroup = resources::Cgroup { manager: resources::Manager::Cgroupfs, path };
-    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let mounts = mounts::plan(&spec, Path::new("/bundle"), &namespaces, &cgroup, host, &mut problems, &mut warnings);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let root = spec.root().clone().unwrap();
-    Ok(Plan {
-        id: "demo".into(),
-        oci_version: spec.version().clone(),
-        bundle: "/bundle".into(),
-        annotations: Default::default(),
-        namespaces,
-        cgroup,
-        rootfs: Rootfs {
-            path: Path::new("/bundle").join(root.path()),
-            readonly: root.readonly().unwrap_or(false),
-            propagation: None,
-            mount_label: linux.mount_label().clone(),
-        },
-        mounts,
-        net_devices: Vec::new(),
-        hooks: Hooks::default(),
-        masks: mounts::masks(&spec),
-        sysctl: Vec::new(),
-        hostname: spec.hostname().clone(),
-        domainname: spec.domainname().clone(),
-        intel_rdt: None,
-        new_keyring: true,
-        root_change: RootChange::PivotRoot,
-        process: None,
-        seccomp: None,
-        warnings,
-    })
+    let bundle = match Bundle::from_json("/bundle".into(), config) {
+        Ok(bundle) => bundle,
+        Err(error) => panic!("{error}"),
+    };
+    let request = Request { id: "demo".into(), bundle: "/bundle".into(), ..Request::default() };
+    Plan::new(&bundle, &request, host).map_or_else(refused, |plan| plan.to_string())
 }

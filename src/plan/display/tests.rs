@@ -35,7 +35,7 @@ fn plan() -> Plan {
             time_offsets: vec![TimeOffset { clock: "boottime".into(), seconds: -7, nanoseconds: 3 }],
             ..Namespaces::default()
         },
-        cgroup: resources::Cgroup { manager: Manager::Systemd, path: "/system.slice/demo".into() },
+        cgroup: resources::Cgroup { manager: Manager::Systemd, path: "/system.slice/demo".into(), place: resources::Place::Absolute },
         rootfs: Rootfs {
             path: "/bundle/rootfs".into(),
             readonly: true,

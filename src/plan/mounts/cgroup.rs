@@ -57,7 +57,7 @@ pub(super) fn plan(
         }
         CgroupMode::Unified => {
             let target = entry.target(CreateTarget::Directory);
-            vec![entry.must(target, MountOp::Bind(bind(entry, scene.host.cgroup_root.clone())))]
+            vec![entry.must(target, bind(entry, scene.host.cgroup_root.clone()))]
         }
         CgroupMode::Legacy { hierarchies, hybrid } => {
             let v1 = V1 { scene, entry, own_namespace };
@@ -91,15 +91,14 @@ fn new(entry: &Entry, fstype: &str, options: Vec<FsOption>) -> Fs {
     }
 }
 
-fn bind(entry: &Entry, source: PathBuf) -> Bind {
-    Bind {
+fn bind(entry: &Entry, source: PathBuf) -> MountOp {
+    MountOp::Bind(Bind {
         source,
         recursive: false,
         attr: entry.options.attr,
         propagation: entry.options.propagation.unwrap_or(Propagation::private(false)),
         idmap: None,
-        of_cgroup: false,
-    }
+    })
 }
 
 /// A tmpfs with a directory for each v1 hierarchy, as the host has it.
@@ -162,7 +161,7 @@ impl V1<'_> {
         let path = &self.scene.cgroup.path;
         let path = path.strip_prefix("/").unwrap_or(path);
         let hierarchy = self.scene.host.cgroup_root.join(hierarchy);
-        MountOp::Bind(Bind { of_cgroup: true, ..bind(self.entry, hierarchy.join(path)) })
+        bind(self.entry, hierarchy.join(path))
     }
 
     /// `cpu` and `cpuacct` for `cpu,cpuacct`.

@@ -248,7 +248,6 @@ impl Scene<'_> {
             attr: entry.options.attr,
             propagation: entry.options.propagation.unwrap_or(Propagation::private(recursive)),
             idmap,
-            of_cgroup: false,
         });
         Some(entry.must(entry.target(CreateTarget::LikeSource), op))
     }
@@ -345,7 +344,6 @@ impl Scene<'_> {
             attr: Attr { recursive_set: attr.set, ..Attr::default() },
             propagation: entry.options.propagation.unwrap_or(Propagation::private(true)),
             idmap: None,
-            of_cgroup: false,
         });
         let target = Target { symlinks: Symlinks::Refuse, ..entry.target(CreateTarget::Directory) };
         entry.must(target, op)

@@ -90,9 +90,6 @@ pub struct Bind {
     pub attr: Attr,
     pub propagation: Propagation,
     pub idmap: Option<MountIdMap>,
-    /// The source is the container's own cgroup: it is there only when that is made.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub of_cgroup: bool,
 }
 
 /// A mapping for `MOUNT_ATTR_IDMAP`.
@@ -161,11 +158,12 @@ pub fn plan(
     }
     let taken: Vec<_> = entries.iter().map(|entry| entry.target.as_path()).collect();
     mounts.append(&mut devices::plan(spec, namespaces, host, &taken, problems, warnings));
+    check_masks(spec, problems);
     mounts
 }
 
 /// The operations for `linux.readonlyPaths`, then for `linux.maskedPaths`, so that a mask is on top of what is
-/// read-only. They come after the createContainer hooks.
+/// read-only. They come after the createContainer hooks. [`plan`] is what finds fault with the paths.
 pub fn masks(spec: &Spec) -> Vec<Mount> {
     let mut masks = Vec::new();
     for (field, paths) in mask_fields(spec) {
@@ -194,4 +192,20 @@ fn mask_fields(spec: &Spec) -> [(&'static str, &[String]); 2] {
         (READONLY, linux.and_then(|linux| linux.readonly_paths().as_deref()).unwrap_or_default()),
         ("maskedPaths", linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default()),
     ]
+}
+
+/// The spec: these paths are absolute.
+fn check_masks(spec: &Spec, problems: &mut Vec<Problem>) {
+    for (field, paths) in mask_fields(spec) {
+        for (index, path) in paths.iter().enumerate() {
+            let message = if !path.starts_with('/') {
+                "is not an absolute path"
+            } else if target::has_nul(path.as_ref()) {
+                "holds a NUL byte"
+            } else {
+                continue;
+            };
+            problems.push(Problem { place: format!("linux.{field}[{index}]"), message: message.into() });
+        }
+    }
 }
