@@ -61,14 +61,14 @@ pub(super) fn mark_descriptors(preserve: u32) -> Result<()> {
 ///
 /// Until the runtime answers `Ready` with `Go` (the container is then `created`), init dies with it.
 pub(super) fn wait_for_start(channel: Channel, start: Start, at: &Progress) -> Result<Channel> {
+    // From here on the end of the channel says that the runtime is gone: after its answer it may go at any moment, and
+    // then no signal may come.
+    process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
     channel.tell_runtime(&FromInit::Ready)?;
     let listener = match start {
         Start::Runtime => {
             return match channel.hear_runtime()? {
-                Some(ToInit::Start) => {
-                    process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
-                    Ok(channel)
-                }
+                Some(ToInit::Start) => Ok(channel),
                 Some(ToInit::Go) => bail!("go instead of start"),
                 None => bail!("the runtime is gone"),
             };
@@ -80,7 +80,6 @@ pub(super) fn wait_for_start(channel: Channel, start: Start, at: &Progress) -> R
         Some(ToInit::Start) => bail!("start instead of go"),
         None => bail!("the runtime is gone"),
     }
-    process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
     drop(channel);
     at.step(Step::Wait, || {
         loop {

@@ -12,6 +12,9 @@ pub struct IntelRdt {
     pub explicit: bool,
     /// Lines for `schemata`; empty: the directory must exist.
     pub schemata: Vec<String>,
+    /// So many of `schemata`, from the front, come from l3CacheSchema and memBwSchema: what an existing group has must
+    /// agree with them.
+    pub fixed: usize,
     /// A monitoring group `mon_groups/<id>` is made and removed with the container.
     pub monitoring: bool,
 }
@@ -23,10 +26,12 @@ pub fn plan(linux: Option<&Linux>, request: &Request, problems: &mut Vec<Problem
     if let Some(Err(message)) = clos_id.map(check_clos_id) {
         problems.push(Problem::new("linux.intelRdt.closID", message));
     }
+    let (schemata, fixed) = schemata(config, problems);
     Some(IntelRdt {
         clos_id: clos_id.unwrap_or(&request.id).to_string(),
         explicit: clos_id.is_some(),
-        schemata: schemata(config, problems),
+        schemata,
+        fixed,
         monitoring: config.enable_monitoring().unwrap_or(false),
     })
 }
@@ -42,8 +47,9 @@ fn check_clos_id(id: &str) -> Result<(), String> {
     }
 }
 
-/// The lines to write: l3CacheSchema, memBwSchema, schemata, in the order that config-linux.md asks for.
-fn schemata(config: &LinuxIntelRdt, problems: &mut Vec<Problem>) -> Vec<String> {
+/// The lines to write: l3CacheSchema, memBwSchema, schemata, in the order that config-linux.md asks for;
+/// and how many of them come from the first two.
+fn schemata(config: &LinuxIntelRdt, problems: &mut Vec<Problem>) -> (Vec<String>, usize) {
     let mut lines = Vec::new();
     // "SHOULD NOT contain newlines": some write several resources into it, and resctrl takes them one a line.
     let l3 = config.l3_cache_schema().as_deref().unwrap_or_default();
@@ -58,6 +64,7 @@ fn schemata(config: &LinuxIntelRdt, problems: &mut Vec<Problem>) -> Vec<String> 
         }
         lines.push(mb.to_string());
     }
+    let fixed = lines.len();
     for (i, line) in config.schemata().iter().flatten().enumerate() {
         if line.is_empty() || line.contains('\n') {
             let message = "must be one line: it is empty or contains a line break";
@@ -65,5 +72,5 @@ fn schemata(config: &LinuxIntelRdt, problems: &mut Vec<Problem>) -> Vec<String> 
         }
         lines.push(line.clone());
     }
-    lines
+    (lines, fixed)
 }

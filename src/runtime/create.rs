@@ -141,7 +141,6 @@ struct Parts {
     filter: Option<Vec<u8>>,
     labels: Labels,
     joins: Joins,
-    prepared: Prepared,
 }
 
 impl Parts {
@@ -154,7 +153,6 @@ impl Parts {
                 None => Labels::default(),
             },
             joins: Joins::open(&plan.namespaces)?,
-            prepared: Prepared::open(plan)?,
             host,
         })
     }
@@ -171,17 +169,23 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, preserve_fds: u32) -> Result<Channel> {
         let plan = self.plan;
-        let Parts { host, filter, labels, joins, prepared } = parts;
+        let Parts { host, filter, labels, joins } = parts;
         let intent = cgroup::intend(&plan.cgroup, &host)?;
         self.record.cgroup = intent.record().clone();
-        self.record.intel_rdt = plan.intel_rdt.as_ref().map(rdt::intend).unwrap_or_default();
+        if let Some(rdt) = &plan.intel_rdt {
+            let root = rdt::root()?;
+            let group = rdt::Group::intend(&root, &plan.id, rdt)?;
+            self.record.intel_rdt = Some((root, group));
+        }
         self.entry.write_record(&self.record)?;
         let cgroup = intent.create()?;
         for note in cgroup.notes() {
             log::debug(format_args!("{}: {note}", plan.id));
         }
-        if let Some(rdt) = &plan.intel_rdt {
-            rdt::create(rdt)?;
+        // Only now: a mount of type cgroup has the container's own cgroup as its source.
+        let prepared = Prepared::open(plan)?;
+        if let (Some(rdt), Some((root, _))) = (&plan.intel_rdt, &self.record.intel_rdt) {
+            rdt::Group::create(root, &plan.id, rdt)?;
         }
         let start = match starter {
             Starter::StartCommand => Start::Listener(socket::listen_in(self.entry.dir(), START_SOCKET)?),
@@ -229,7 +233,7 @@ impl Making<'_> {
             init = self.init.insert(born);
         }
         if waits {
-            prepare_init(plan, init, &host, &prepared)?;
+            prepare_init(plan, &self.record, init, &host, &prepared)?;
             dialogue.channel.tell_init(ToInit::Go)?;
         }
         drop((prepared, joins));
@@ -244,7 +248,7 @@ fn oom_score_adj(plan: &Plan) -> Option<i32> {
 }
 
 /// What init waits for before its first step.
-fn prepare_init(plan: &Plan, process: &InitProcess, host: &Host, prepared: &Prepared) -> Result<()> {
+fn prepare_init(plan: &Plan, record: &Record, process: &InitProcess, host: &Host, prepared: &Prepared) -> Result<()> {
     if let Some(map) = plan.namespaces.id_map.as_ref().filter(|_| plan.namespaces.user == Namespace::New) {
         super::idmap::write(process.pid, map, host)?;
         if prepared.needs_user_namespace() {
@@ -260,8 +264,8 @@ fn prepare_init(plan: &Plan, process: &InitProcess, host: &Host, prepared: &Prep
             .call(|| format!("write {path} {score}"))
             .context("process.oomScoreAdj")?;
     }
-    match &plan.intel_rdt {
-        Some(rdt) => rdt::join(rdt, process.pid),
+    match &record.intel_rdt {
+        Some((root, group)) => group.join(root, process.pid),
         None => Ok(()),
     }
 }
@@ -303,8 +307,7 @@ fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop
     if let Some(init) = init {
         warn("end init", init.end());
     }
-    warn("remove the cgroup", record.cgroup.remove());
-    warn("remove the resctrl group", rdt::remove(&record.intel_rdt));
+    warn("remove the groups", record.remove_groups());
     warn("remove the state directory", entry.remove());
     if run_poststop {
         record.run_poststop_hooks();

@@ -2,11 +2,10 @@
 
 use super::Context;
 use super::record::Record;
-use crate::rdt;
 use crate::state::Status;
 use crate::store::{Access, Entry, NotFound};
 use crate::sys::{Call, Errno, pidfd};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -32,8 +31,7 @@ pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
     let init = kill_init(entry)?;
     if let Some(record) = record {
         // Kills what else is in it, and thaws: a frozen init dies only now.
-        record.cgroup.remove().context("remove the cgroup")?;
-        rdt::remove(&record.intel_rdt).context("remove the resctrl group")?;
+        record.remove_groups()?;
     }
     if let Some(init) = init {
         pidfd::wait_for_end(init.as_fd()).call(|| "wait for the end of init".into())?;

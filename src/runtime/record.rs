@@ -4,8 +4,8 @@ use crate::cgroup;
 use crate::plan::{Hooks, Plan};
 use crate::state::{HookState, Status};
 use crate::store::Entry;
-use crate::{hooks, log};
-use anyhow::{Result, bail};
+use crate::{hooks, log, rdt};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,9 +29,9 @@ pub struct Record {
     /// RFC 3339, UTC.
     pub created: String,
     pub cgroup: cgroup::Record,
-    /// Directories below the resctrl tree that go with the container.
-    #[serde(default)]
-    pub intel_rdt: Vec<PathBuf>,
+    /// The resctrl tree and what is the container's in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<(PathBuf, rdt::Group)>,
 }
 
 impl Record {
@@ -48,7 +48,7 @@ impl Record {
             owner,
             created,
             cgroup: cgroup::Record::none(),
-            intel_rdt: Vec::new(),
+            intel_rdt: None,
         }
     }
     /// The record of a container; `None` when its `create` was killed before it wrote one.
@@ -73,6 +73,15 @@ impl Record {
             annotations: &self.annotations,
         }
         .to_json()
+    }
+
+    /// Removes the cgroup, with whatever still runs in it, and the resctrl groups.
+    pub fn remove_groups(&self) -> Result<()> {
+        self.cgroup.remove().context("remove the cgroup")?;
+        match &self.intel_rdt {
+            Some((root, group)) => group.remove(root).context("remove the resctrl group"),
+            None => Ok(()),
+        }
     }
 
     /// Runs the poststop hooks; their failures are warnings (runtime.md, lifecycle step 13).

@@ -1,4 +1,4 @@
-//! Network interfaces: the one ioctl that netlink is too large for.
+//! Network interfaces: the one ioctl that netlink is too large for, and an option of netlink sockets.
 
 use super::check;
 use nix::errno::Errno;
@@ -18,4 +18,17 @@ pub fn set_interface_flags(socket: BorrowedFd, name: &str, flags: i32) -> nix::R
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads one ifreq.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }.into()).map(drop)
+}
+
+/// NETLINK_EXT_ACK and NETLINK_CAP_ACK: errors carry the kernel's own message and not a copy of the request.
+pub fn enable_extended_errors(socket: BorrowedFd) -> nix::Result<()> {
+    let on: libc::c_int = 1;
+    for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
+        let size = size_of_val(&on) as libc::socklen_t;
+        // SAFETY: the kernel reads one int.
+        let ret =
+            unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), size) };
+        check(ret.into())?;
+    }
+    Ok(())
 }

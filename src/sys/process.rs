@@ -3,7 +3,7 @@
 use super::check;
 use nix::errno::Errno;
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// `struct sched_attr` of `<linux/sched/types.h>`, version 1 (56 bytes).
 #[repr(C)]
@@ -128,6 +128,24 @@ pub fn fchown(fd: BorrowedFd, uid: Option<u32>, gid: Option<u32>) -> nix::Result
     let keep = u32::MAX;
     // SAFETY: no pointers are passed.
     check(unsafe { libc::fchown(fd.as_raw_fd(), uid.unwrap_or(keep), gid.unwrap_or(keep)) }.into()).map(drop)
+}
+
+/// What Rust's own entry point does first: file descriptors 0 to 2 are open (on /dev/null, where the caller closed them,
+/// so that nothing that is opened later takes their place), and a write to a closed pipe is an error, not a signal.
+pub fn take_over_stdio() -> nix::Result<()> {
+    use nix::fcntl::{OFlag, open};
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    use std::os::fd::IntoRawFd;
+    // SAFETY: the numbers are borrowed for one poll(2), which says of each whether it is open.
+    let mut fds = [0, 1, 2].map(|fd| PollFd::new(unsafe { BorrowedFd::borrow_raw(fd) }, PollFlags::empty()));
+    poll(&mut fds, PollTimeout::ZERO)?;
+    for fd in fds.iter().filter(|fd| fd.revents() == Some(PollFlags::POLLNVAL)) {
+        let null = open("/dev/null", OFlag::O_RDWR, nix::sys::stat::Mode::empty())?.into_raw_fd();
+        debug_assert_eq!(null, fd.as_fd().as_raw_fd(), "the lowest free number");
+    }
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.map(drop)
 }
 
 /// Leaves the process at once, without destructors or atexit handlers: the way out of a forked init.
