@@ -35,7 +35,11 @@ fn plan() -> Plan {
             time_offsets: vec![TimeOffset { clock: "boottime".into(), seconds: -7, nanoseconds: 3 }],
             ..Namespaces::default()
         },
-        cgroup: resources::Cgroup { manager: Manager::Systemd, path: "/system.slice/demo".into(), place: resources::Place::Absolute },
+        cgroup: resources::Cgroup {
+            manager: Manager::Systemd,
+            path: "/system.slice/demo".into(),
+            place: resources::Place::Absolute,
+        },
         rootfs: Rootfs {
             path: "/bundle/rootfs".into(),
             readonly: true,
@@ -53,6 +57,7 @@ fn plan() -> Plan {
             clos_id: "gold".into(),
             explicit: true,
             schemata: strings(&["L3:0=f"]),
+            fixed: 1,
             monitoring: true,
         }),
         new_keyring: false,

@@ -4,7 +4,7 @@ use super::idmap;
 use super::target::{self, OnProc};
 use super::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Symlinks, Target, cgroup};
 use crate::host::Host;
-use crate::plan::namespaces::{IdRange, Namespace, Namespaces};
+use crate::plan::namespaces::{Namespace, Namespaces, to_host};
 use crate::plan::options::{Attr, BindOption, Options, Propagation};
 use crate::plan::{Problem, resources};
 use oci_spec::runtime::{self as oci, Spec};
@@ -295,7 +295,6 @@ impl Scene<'_> {
     /// `uid=` and `gid=` are ids of the container's user namespace: what it does not map, the kernel refuses.
     fn check_ids(&self, entry: &Entry, problems: &mut Vec<Problem>) {
         let (Namespace::New, Some(map)) = (&self.namespaces.user, &self.namespaces.id_map) else { return };
-        let mapped = |ranges: &[IdRange], id| ranges.iter().any(|range| idmap::maps(range, id));
         for (index, option) in &entry.options.data {
             let FsOption::Value(key, value) = option else { continue };
             let ranges = match key.as_str() {
@@ -303,7 +302,7 @@ impl Scene<'_> {
                 "gid" => &map.gid,
                 _ => continue,
             };
-            if value.parse().is_ok_and(|id| !mapped(ranges, id)) {
+            if value.parse().is_ok_and(|id| to_host(ranges, id).is_none()) {
                 let message = format!("the container's user namespace does not map {key} {value}");
                 problems.push(entry.option_problem(*index, &message));
             }

@@ -228,6 +228,20 @@ fn masks_lie_on_top() {
 }
 
 #[test]
+fn masked_paths_are_absolute() {
+    let linux = json!({"maskedPaths": ["/a", "b"], "readonlyPaths": ["", "/\u{0}"]});
+    let problems = Case::new().plan(json!({"ociVersion": "1.2.0", "linux": linux})).problems;
+    assert_eq!(
+        problems,
+        [
+            "linux.readonlyPaths[0]: is not an absolute path",
+            "linux.readonlyPaths[1]: holds a NUL byte",
+            "linux.maskedPaths[1]: is not an absolute path",
+        ]
+    );
+}
+
+#[test]
 fn links_are_refused_where_procfs_and_sysfs_go() {
     let planned = Case::new().mounts(json!([
         {"destination": "/proc", "type": "proc"},
@@ -275,8 +289,8 @@ fn id_maps() {
         (maps(json!([]), json!([]), &["ridmap"]), "mounts[0].options[0]: an id-mapped mount needs"),
         (maps(range(5, 1), none.clone(), &["idmap"]), "mounts[0].uidMappings: needs gidMappings"),
         (maps(none.clone(), range(5, 1), &[]), "mounts[0].gidMappings: needs uidMappings"),
-        (maps(range(5, 0), range(5, 1), &[]), "mounts[0].uidMappings[0]: the size is 0"),
-        (maps(range(5, 1), range(u32::MAX, 1), &[]), "mounts[0].gidMappings[0]: the range"),
+        (maps(range(5, 0), range(5, 1), &[]), "mounts[0].uidMappings[0].size: must not be 0"),
+        (maps(range(5, 1), range(u32::MAX, 1), &[]), "mounts[0].gidMappings[0].hostID: 4294967295 and"),
         (maps(none.clone(), none.clone(), &["idmap=x"]), "mounts[0].options[0]: `x`"),
     ] {
         let problems = case.problems(mount);
