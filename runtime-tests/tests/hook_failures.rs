@@ -116,7 +116,7 @@ fn of_poststart_in_run() {
 #[test]
 fn of_poststop() {
     needs!(PoststopFailure);
-    let mut case = failing("poststop");
+    let case = failing("poststop");
     case.create().ok();
     case.start().ok();
     case.wait_for_status("stopped");
