@@ -1,1 +1,18 @@
-//! The container's cgroup: made, entered, signalled, removed.
+//! The container's cgroup: made, entered, signalled, removed; on cgroup v1, v2 and both (hybrid).
+//!
+//! Lifecycle is here; which values go into which file is `resources`' pure list. Every file is reached through the fd of
+//! its hierarchy's root and never by a plain path. Knows plan types and syscalls, nothing of bundles or the store.
+//!
+//! The order that leaks nothing: [`intend`] (looks, makes nothing) → the caller stores [`Intent::record`] →
+//! [`Intent::create`] → clone into it → … → [`Record::remove`].
+
+mod create;
+mod group;
+mod kill;
+mod record;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use create::{Created, Intent, create, intend};
+pub use record::Record;

@@ -1,7 +1,9 @@
 //! `linux.cgroupsPath` and `linux.resources`.
 
+use super::{Problem, Request};
+use oci_spec::runtime::Spec;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// Which cgroup the container is in, and who makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -9,6 +11,19 @@ pub struct Cgroup {
     pub manager: Manager,
     /// Absolute path below each hierarchy's root (cgroupfs).
     pub path: PathBuf,
+    pub place: Place,
+}
+
+/// What the config says about the place of the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// An absolute `cgroupsPath`: below the root of every hierarchy.
+    Absolute,
+    /// A relative `cgroupsPath`: below the root for root, else beside the runtime's own cgroup.
+    Relative,
+    /// No `cgroupsPath`: as `Relative`, named after the container. A machine that allows no cgroup is no error.
+    Default,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -18,4 +33,66 @@ pub enum Manager {
     Cgroupfs,
     Systemd,
     Disabled,
+}
+
+impl Cgroup {
+    /// Limits are asked for: without a cgroup the container must not run.
+    pub fn has_limits(&self) -> bool {
+        false
+    }
+}
+
+/// Plans the container's cgroup. Every misfit goes to `problems`.
+pub fn plan(spec: &Spec, request: &Request, problems: &mut Vec<Problem>, _warnings: &mut Vec<String>) -> Cgroup {
+    let given = spec.linux().as_ref().and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
+    let (path, place) = match given {
+        None => (Path::new("/").join(&request.id), Place::Default),
+        Some(path) => {
+            let clean = clean(path).unwrap_or_else(|message| {
+                problems.push(Problem { place: "linux.cgroupsPath".into(), message });
+                PathBuf::from("/")
+            });
+            (clean, if path.is_absolute() { Place::Absolute } else { Place::Relative })
+        }
+    };
+    Cgroup { manager: request.cgroup_manager, path, place }
+}
+
+/// `path` as an absolute one without `.` and double slashes.
+fn clean(path: &Path) -> Result<PathBuf, String> {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) if name.as_encoded_bytes().contains(&b'\n') => {
+                return Err("a cgroup's name cannot contain a line feed".into());
+            }
+            Component::Normal(name) if name.as_encoded_bytes().contains(&0) => {
+                return Err("a path cannot contain a NUL".into());
+            }
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => return Err(format!("{} must not contain '..'", path.display())),
+            _ => {}
+        }
+    }
+    if clean.parent().is_none() {
+        return Err("the root cgroup cannot be a container's".into());
+    }
+    Ok(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_or_refused() {
+        for (given, clean_path) in
+            [("/a/b", "/a/b"), ("a", "/a"), ("//a/./b/", "/a/b"), ("system.slice:x:y", "/system.slice:x:y")]
+        {
+            assert_eq!(clean(Path::new(given)).unwrap(), Path::new(clean_path), "{given}");
+        }
+        for given in ["/", ".", "/../a", "a/../../b", "a\nb", "a\0"] {
+            assert!(clean(Path::new(given)).is_err(), "{given:?}");
+        }
+    }
 }

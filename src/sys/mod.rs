@@ -4,15 +4,19 @@
 //! [`Call`] turns an errno into an error that names the call. Knows nothing of containers, plans or bundles.
 #![allow(unsafe_code)]
 
+pub mod credentials;
 mod error;
 pub mod exec;
+pub mod kernel;
 pub mod mount;
+pub mod net;
 pub mod ns;
 pub mod path;
 pub mod pidfd;
 pub mod process;
 pub mod seccomp;
 pub mod shared;
+pub mod socket;
 pub mod tty;
 
 pub use error::{Call, SyscallError, errno_of};

@@ -1,0 +1,344 @@
+//! From a plan to a cgroup that a process can be born in.
+
+use super::group::{self, Group, field};
+use super::record::{Membership, Record, Version, open_groups};
+use crate::host::{CgroupMode, Host};
+use crate::plan::resources::{Cgroup, Manager, Place};
+use crate::sys::{Call, Errno};
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The controllers that are enabled on v2 where that is possible: for limits set later and for statistics.
+const WELCOME: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
+/// A cgroup that was looked for and not yet made.
+#[derive(Debug)]
+pub struct Intent {
+    record: Record,
+    groups: Vec<Group>,
+    need: Need,
+    notes: Vec<String>,
+}
+
+/// What a refusal by the kernel means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Must,
+    /// Nothing was asked for: rootless or nested use goes on without.
+    IfAllowed,
+}
+
+/// A cgroup with its limits written, which nobody is in yet.
+#[derive(Debug)]
+pub struct Created {
+    record: Record,
+    /// `tasks` of each v1 hierarchy, open for writing.
+    entrances: Vec<(OwnedFd, PathBuf)>,
+    /// The cgroup v2 directory.
+    unified: Option<OwnedFd>,
+    notes: Vec<String>,
+}
+
+/// Finds the place of the cgroup and what of it is there already. Makes nothing.
+///
+/// Errors: no place for a cgroup that was asked for, or one that is frozen or has processes.
+pub fn intend(cgroup: &Cgroup, host: &Host) -> Result<Intent> {
+    let need = if cgroup.place == Place::Default && !cgroup.has_limits() { Need::IfAllowed } else { Need::Must };
+    let members = match (cgroup.manager, &host.cgroup) {
+        (Manager::Disabled, _) => return Ok(Intent::nothing(None)),
+        (Manager::Systemd, _) => bail!("the systemd cgroup manager is not available yet; use cgroupfs"),
+        (Manager::Cgroupfs, CgroupMode::None) if need == Need::IfAllowed => {
+            return Ok(Intent::nothing(Some("no cgroup: no cgroup filesystem is mounted".into())));
+        }
+        (Manager::Cgroupfs, CgroupMode::None) => {
+            bail!("no cgroup filesystem is mounted at {}", host.cgroup_root.display())
+        }
+        (Manager::Cgroupfs, mode) => memberships(mode),
+    };
+    let path = match place(cgroup, host) {
+        Ok(path) => path,
+        Err(e) if need == Need::IfAllowed => return Ok(Intent::nothing(Some(format!("no cgroup: {e:#}")))),
+        Err(e) => return Err(e),
+    };
+    let groups = open_groups(&host.cgroup_root, &path, &members)?;
+    let record = Record { mounts: host.cgroup_root.clone(), path, hierarchies: members };
+    let mut intent = Intent { record, groups, need, notes: Vec::new() };
+    intent.look()?;
+    Ok(intent)
+}
+
+/// [`intend`] and [`Intent::create`] in one, where no journal is kept.
+pub fn create(cgroup: &Cgroup, host: &Host) -> Result<Created> {
+    intend(cgroup, host)?.create()
+}
+
+fn memberships(mode: &CgroupMode) -> Vec<Membership> {
+    let member = |directory: &str, version| Membership { directory: directory.into(), version, made: 0 };
+    match mode {
+        CgroupMode::None => Vec::new(),
+        CgroupMode::Unified => vec![member("", Version::V2)],
+        CgroupMode::Legacy { hierarchies, hybrid } => {
+            let v1 = hierarchies.iter().filter(|h| h.as_str() != "unified").map(|h| member(h, Version::V1));
+            v1.chain(hybrid.then(|| member("unified", Version::V2))).collect()
+        }
+    }
+}
+
+/// The path below the hierarchies' roots, without a leading slash.
+fn place(cgroup: &Cgroup, host: &Host) -> Result<PathBuf> {
+    let below_root = cgroup.path.strip_prefix("/").unwrap_or(&cgroup.path).to_path_buf();
+    let privileged = host.uid == 0 && !host.in_user_namespace;
+    if privileged {
+        return Ok(below_root);
+    }
+    let own = own_cgroup()?;
+    let path = if cgroup.place == Place::Absolute {
+        below_root
+    } else {
+        // Beside our own cgroup and not in it: a cgroup with processes can give no controllers to its children.
+        own.parent().unwrap_or(Path::new("")).join(below_root)
+    };
+    may_move(host, &own, &path)?;
+    Ok(path)
+}
+
+/// Our cgroup v2, without a leading slash.
+fn own_cgroup() -> Result<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
+    if path.split('/').any(|c| c == "..") {
+        bail!("this process is in a cgroup outside of its cgroup namespace (/{path})");
+    }
+    Ok(path.into())
+}
+
+/// On v2 a process may be moved by who can write `cgroup.procs` of the nearest common parent (cgroups(7), delegation).
+fn may_move(host: &Host, own: &Path, path: &Path) -> Result<()> {
+    let root = match &host.cgroup {
+        CgroupMode::Unified => host.cgroup_root.clone(),
+        CgroupMode::Legacy { hybrid: true, .. } => host.cgroup_root.join("unified"),
+        _ => return Ok(()),
+    };
+    let common: PathBuf = own.iter().zip(path.iter()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+    let file = root.join(common).join("cgroup.procs");
+    faccessat(nix::fcntl::AT_FDCWD, &file, AccessFlags::W_OK, AtFlags::AT_EACCESS).call(|| format!("write {}", file.display())).with_context(
+        || {
+            format!(
+                "a process cannot be moved from cgroup /{} to /{}; a delegated cgroup is needed (systemd-run --user --scope -p Delegate=yes)",
+                own.display(),
+                path.display()
+            )
+        },
+    )
+}
+
+impl Intent {
+    fn nothing(note: Option<String>) -> Intent {
+        Intent { record: Record::none(), groups: Vec::new(), need: Need::IfAllowed, notes: note.into_iter().collect() }
+    }
+
+    /// What [`Record::remove`] needs, to be stored before [`Intent::create`].
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Notes how much of the path is missing, and refuses a cgroup that somebody else uses.
+    fn look(&mut self) -> Result<()> {
+        for (group, member) in self.groups.iter().zip(&mut self.record.hierarchies) {
+            if group.exists()? {
+                refuse_in_use(group)?;
+                continue;
+            }
+            member.made = 1;
+            for parent in self.record.path.ancestors().skip(1).take_while(|p| !p.as_os_str().is_empty()) {
+                match crate::sys::path::open_beneath(group.root(), parent, OFlag::O_PATH) {
+                    Ok(_) => break,
+                    Err(Errno::ENOENT) => member.made += 1,
+                    Err(e) => return Err(e).call(|| format!("openat2 {}", parent.display())),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directories and writes the limits. After an error everything that was made is gone.
+    pub fn create(mut self) -> Result<Created> {
+        let mut made = Vec::new();
+        match self.create_all(&mut made) {
+            Ok(created) => Ok(created),
+            Err(e) => {
+                for (index, path) in made.iter().rev() {
+                    let group: &Group = &self.groups[*index];
+                    // Nobody can be in it yet; what cannot be removed is not worth hiding the first error.
+                    let _ = unlinkat(group.root(), path, UnlinkatFlags::RemoveDir);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn create_all(&mut self, made: &mut Vec<(usize, PathBuf)>) -> Result<Created> {
+        let mut created = Created { record: Record::none(), entrances: Vec::new(), unified: None, notes: Vec::new() };
+        let mut kept = Vec::new();
+        for (index, member) in self.record.hierarchies.iter().enumerate() {
+            let group = &self.groups[index];
+            match make(group, member.made, |path| made.push((index, path))) {
+                Ok(()) => {}
+                Err(e) if self.need == Need::IfAllowed && refused(&e) => {
+                    self.notes.push(format!("no cgroup in this hierarchy: {e:#}"));
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            kept.push(member.clone());
+            match member.version {
+                Version::V1 => created.entrances.push(prepare_v1(group, member)?),
+                Version::V2 => created.unified = Some(prepare_v2(group, member, &mut self.notes)?),
+            }
+        }
+        created.record = Record { hierarchies: kept, ..self.record.clone() };
+        created.notes = std::mem::take(&mut self.notes);
+        Ok(created)
+    }
+}
+
+/// A cgroup that is frozen or in use would make two containers act on each other (runtime-spec, control groups).
+fn refuse_in_use(group: &Group) -> Result<()> {
+    let shown = group.shown().display();
+    let processes = super::kill::processes(std::slice::from_ref(group))?;
+    if !processes.is_empty() {
+        bail!("cgroup {shown} is in use by {} processes", processes.len());
+    }
+    for (file, key, frozen) in [("freezer.state", "", "THAWED"), ("cgroup.events", "frozen", "0")] {
+        match group.read(file) {
+            Ok(text) if key.is_empty() && text.trim_end() != frozen => bail!("cgroup {shown} is frozen"),
+            Ok(text) if !key.is_empty() && field(&text, key).is_some_and(|v| v != frozen) => {
+                bail!("cgroup {shown} is frozen")
+            }
+            Ok(_) | Err(Errno::ENOENT) => {}
+            Err(e) => return Err(e).call(|| format!("read {shown}/{file}")),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the last `count` directories of the group's path, and tells of each.
+fn make(group: &Group, count: usize, mut tell: impl FnMut(PathBuf)) -> Result<()> {
+    let missing: Vec<&Path> = group.path().ancestors().take(count).collect();
+    for path in missing.iter().rev() {
+        match mkdirat(group.root(), *path, Mode::from_bits_truncate(0o755)) {
+            Ok(()) => tell(path.to_path_buf()),
+            // Another container with the same parent was faster.
+            Err(Errno::EEXIST) if *path != group.path() => {}
+            Err(e) => return Err(e).call(|| format!("mkdir {}", group.shown().display())),
+        }
+    }
+    Ok(())
+}
+
+fn refused(error: &anyhow::Error) -> bool {
+    matches!(crate::sys::errno_of(error), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT))
+}
+
+fn prepare_v1(group: &Group, member: &Membership) -> Result<(OwnedFd, PathBuf)> {
+    if member.made > 0 && member.directory.split(',').any(|c| c == "cpuset") {
+        inherit_cpuset(group, member.made)?;
+    }
+    let tasks = group.shown().join("tasks");
+    let fd = group.open("tasks", OFlag::O_WRONLY).call(|| format!("openat2 {}", tasks.display()))?;
+    Ok((fd, tasks))
+}
+
+/// A new v1 cpuset is empty and takes no process until it has its parent's CPUs and memory nodes.
+fn inherit_cpuset(group: &Group, made: usize) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let new: Vec<&Path> = group.path().ancestors().take(made).collect();
+        let parent = new.last().and_then(|p| p.parent()).unwrap_or(Path::new(""));
+        let value =
+            group::read(group.root(), &parent.join(file)).call(|| format!("read /{}/{file}", parent.display()))?;
+        for path in new.iter().rev() {
+            group::write(group.root(), &path.join(file), value.trim_end())
+                .call(|| format!("write {} to /{}/{file}", value.trim_end(), path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn prepare_v2(group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<OwnedFd> {
+    if member.directory.is_empty() {
+        enable_controllers(group, &[], notes)?;
+    }
+    group.directory().call(|| format!("openat2 {}", group.shown().display()))
+}
+
+/// Enables controllers from the root down to the group's parent.
+///
+/// `needed` ones must be there afterwards; of the [`WELCOME`] ones those that the tree has and gives.
+fn enable_controllers(group: &Group, needed: &[&str], notes: &mut Vec<String>) -> Result<()> {
+    let shown = group.shown().display();
+    let read = |path: &Path| group::read(group.root(), path).call(|| format!("read {} of {shown}", path.display()));
+    let top = read(Path::new("cgroup.controllers"))?;
+    let here = group.read("cgroup.controllers").call(|| format!("read {shown}/cgroup.controllers"))?;
+    let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|c| c == name);
+    if let Some(absent) = needed.iter().find(|c| !has(&top, c)) {
+        bail!("the {absent} controller is not in cgroup.controllers of the cgroup root");
+    }
+    let wanted: Vec<&str> = WELCOME.iter().chain(needed).copied().filter(|c| has(&top, c) && !has(&here, c)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut parents: Vec<&Path> = group.path().ancestors().skip(1).collect();
+    parents.reverse();
+    for parent in parents {
+        let file = parent.join("cgroup.subtree_control");
+        let given = read(&file)?;
+        for controller in wanted.iter().filter(|c| !has(&given, c)) {
+            let Err(e) = group::write(group.root(), &file, &format!("+{controller}")) else { continue };
+            let error = Err::<(), _>(e).call(|| format!("write +{controller} to /{}", file.display())).unwrap_err();
+            if needed.contains(controller) {
+                return Err(error.context(why_not_enabled(e)));
+            }
+            notes.push(format!("{controller} controller not enabled: {error:#}"));
+        }
+    }
+    Ok(())
+}
+
+fn why_not_enabled(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EBUSY => "a cgroup that has processes of its own can give no controllers to its children",
+        Errno::ENOENT => "the parent cgroup was not given this controller",
+        Errno::EACCES | Errno::EPERM | Errno::EROFS => "the cgroup is not delegated to this user",
+        _ => "enable cgroup controller",
+    }
+}
+
+impl Created {
+    /// The cgroup v2 directory for `CLONE_INTO_CGROUP`.
+    pub fn into_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Moves the calling process, which must have one thread, into the v1 cgroups.
+    pub fn enter_self(&self) -> Result<()> {
+        for (tasks, path) in &self.entrances {
+            // `tasks` and not `cgroup.procs`: moving oneself as a thread needs no lock that waits for an RCU grace period.
+            nix::unistd::write(tasks, b"0").call(|| format!("write 0 to {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What is really there, for the store: without the hierarchies that could not be used.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What was left out and why, for the debug log.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}

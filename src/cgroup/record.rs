@@ -1,0 +1,182 @@
+//! What has to be known of a container's cgroup after the command that made it is gone.
+
+use super::group::{Group, open_hierarchy};
+use super::{kill, tree};
+use crate::sys::{Call, Errno};
+use anyhow::{Context, Result};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The place of a container's cgroup: one path in every hierarchy that it is part of.
+///
+/// It is stored before the first directory is made, so a record may name directories that do not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Where the hierarchies are mounted.
+    pub(super) mounts: PathBuf,
+    /// Below the root of each hierarchy, without a leading slash.
+    pub(super) path: PathBuf,
+    pub(super) hierarchies: Vec<Membership>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Membership {
+    /// Name of the hierarchy's directory below `mounts`; "" is `mounts` itself.
+    pub directory: String,
+    pub version: Version,
+    /// How many directories at the end of `path` are ours.
+    pub made: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Version {
+    V1,
+    V2,
+}
+
+impl Record {
+    /// A container without a cgroup of its own.
+    pub fn none() -> Record {
+        Record { mounts: PathBuf::new(), path: PathBuf::new(), hierarchies: Vec::new() }
+    }
+
+    /// The container has no cgroup of its own.
+    pub fn is_none(&self) -> bool {
+        self.hierarchies.is_empty()
+    }
+
+    /// The cgroup's directory on the host in each hierarchy, with the name of the hierarchy's directory ("" for a
+    /// unified tree). For the container's own view of `/sys/fs/cgroup`.
+    pub fn directories(&self) -> impl Iterator<Item = (&str, PathBuf)> {
+        self.hierarchies.iter().map(|h| (h.directory.as_str(), self.mounts.join(&h.directory).join(&self.path)))
+    }
+
+    /// Every process in the cgroup and below it, sorted.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let Some(member) = self.member(|h| h.version == Version::V2).or_else(|| self.hierarchies.first()) else {
+            return Ok(Vec::new());
+        };
+        match self.group(member)? {
+            Some(group) => kill::processes(&[group]),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Sends a signal to every process in the cgroup and below it. Processes of a paused container get it when the
+    /// container is resumed, SIGKILL at once.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        kill::signal_all(&self.groups()?, signal)
+    }
+
+    /// The container is paused, or on the way there.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let Some(member) = self.freezer() else { return Ok(false) };
+        let Some(group) = self.group(member)? else { return Ok(false) };
+        let (file, thawed) = match member.version {
+            Version::V1 => ("freezer.state", "THAWED"),
+            Version::V2 => ("cgroup.freeze", "0"),
+        };
+        match group.read(file) {
+            Ok(text) => Ok(text.trim_end() != thawed),
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
+            Err(e) => Err(e).call(|| format!("read {}/{file}", group.shown().display())),
+        }
+    }
+
+    /// Kills what is left in the cgroup and removes it with all that the container made below it, and those of its
+    /// parents that were made for it and are empty. What is gone already is no error.
+    pub fn remove(&self) -> Result<()> {
+        let mut busy = Vec::new();
+        for member in &self.hierarchies {
+            let Some(group) = self.group(member)? else { continue };
+            match unlinkat(group.root(), group.path(), UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
+                // The common case of EBUSY: processes are left, or cgroups made by the container.
+                Err(Errno::EBUSY) => busy.push(group),
+                // Never made: a place where cgroups cannot be written, left out by `create`.
+                Err(Errno::EROFS | Errno::EACCES | Errno::EPERM) if !group.exists()? => {}
+                Err(e) => return Err(e).call(|| format!("rmdir {}", group.shown().display())),
+            }
+        }
+        if !busy.is_empty() {
+            kill::kill_all(&self.groups()?)?;
+            for group in &busy {
+                remove_tree(group).with_context(|| format!("remove cgroup {}", group.shown().display()))?;
+            }
+        }
+        self.remove_parents()
+    }
+
+    /// Removes the parents that were made for this cgroup, as far as nobody else uses them.
+    fn remove_parents(&self) -> Result<()> {
+        for member in self.hierarchies.iter().filter(|h| h.made > 1) {
+            let Some(group) = self.group(member)? else { continue };
+            for parent in self.path.ancestors().skip(1).take(member.made - 1) {
+                match unlinkat(group.root(), parent, UnlinkatFlags::RemoveDir) {
+                    Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The hierarchy whose freezer pauses the container: v1's controller is used where it is mounted.
+    fn freezer(&self) -> Option<&Membership> {
+        self.member(|h| h.directory.split(',').any(|c| c == "freezer"))
+            .or_else(|| self.member(|h| h.version == Version::V2))
+    }
+
+    fn member(&self, wanted: impl Fn(&Membership) -> bool) -> Option<&Membership> {
+        self.hierarchies.iter().find(|h| wanted(h))
+    }
+
+    /// `None`: the hierarchy is not mounted (any more).
+    fn group(&self, member: &Membership) -> Result<Option<Group>> {
+        let hierarchy = self.mounts.join(&member.directory);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match open(&hierarchy, flags, Mode::empty()) {
+            Ok(root) => Ok(Some(Group::new(root, &hierarchy, &self.path))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(e).call(|| format!("open {}", hierarchy.display())),
+        }
+    }
+
+    fn groups(&self) -> Result<kill::Groups> {
+        let mut groups = kill::Groups::default();
+        for member in &self.hierarchies {
+            let Some(group) = self.group(member)? else { continue };
+            let freezer = self.freezer() == Some(member);
+            groups.add(group, member.version, freezer);
+        }
+        Ok(groups)
+    }
+}
+
+fn remove_tree(group: &Group) -> Result<()> {
+    if let Some(top) = tree::open(group.root(), group.path())? {
+        tree::remove_below(top)?;
+    }
+    match unlinkat(group.root(), group.path(), UnlinkatFlags::RemoveDir) {
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        result => result.call(|| format!("rmdir {}", group.shown().display())),
+    }
+}
+
+/// Opens each hierarchy of a record that is about to be made.
+pub(super) fn open_groups(mounts: &Path, path: &Path, members: &[Membership]) -> Result<Vec<Group>> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let top: OwnedFd = open(mounts, flags, Mode::empty()).call(|| format!("open {}", mounts.display()))?;
+    let mut groups = Vec::with_capacity(members.len());
+    for member in members {
+        let hierarchy = mounts.join(&member.directory);
+        let root = open_hierarchy(top.as_fd(), &member.directory).call(|| format!("open {}", hierarchy.display()))?;
+        groups.push(Group::new(root, &hierarchy, path));
+    }
+    Ok(groups)
+}
