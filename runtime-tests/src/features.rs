@@ -64,6 +64,20 @@ pub enum Feature {
     JoinUserNamespace,
     /// `ro` on a bind in a user namespace, where the source's other flags are locked.
     LockedFlags,
+    /// A file that is not the device where `linux.devices` wants one is an error.
+    RefusesFileAsDevice,
+    /// Keys of `linux.sysctl` with slashes.
+    SysctlSlashes,
+    /// poststart hooks run when the program already does.
+    PoststartAfterProcess,
+    /// A failing poststart hook stops the container and does not keep the poststop hooks from running.
+    PoststartFailure,
+    /// `start` waits for the startContainer hooks and for execve, and fails with them.
+    StartReportsFailure,
+    /// A failing poststop hook is a warning.
+    PoststopFailure,
+    /// poststop hooks run after a create that a hook made fail.
+    PoststopAfterFailedCreate,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -104,6 +118,13 @@ impl Feature {
             Feature::TimeNamespace => old_runc((1, 2)).then_some("came with 1.2"),
             Feature::JoinUserNamespace => old_runc((1, 2)).then_some("wants mappings"),
             Feature::LockedFlags => (old_runc((1, 2)) || crun).then_some("EPERM, or the flags are gone"),
+            Feature::RefusesFileAsDevice => (runc || crun).then_some("takes any file"),
+            Feature::SysctlSlashes => (old_runc((1, 2)) || crun).then_some("knows dots only"),
+            Feature::PoststartAfterProcess => (old_runc((1, 6)) || crun).then_some("runs them before"),
+            Feature::PoststartFailure => (old_runc((1, 6)) || crun).then_some("leaves the container as it is"),
+            Feature::StartReportsFailure => runc.then_some("start does not wait"),
+            Feature::PoststopFailure => (runc || crun).then_some("ends at the first one that fails"),
+            Feature::PoststopAfterFailedCreate => (runc || crun).then_some("does not run them"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }
