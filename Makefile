@@ -31,8 +31,9 @@ lint: setup-test ## format and lints only
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: build ## measure against runc and crun, where they are installed
-	cargo run --release --locked --package rvol-bench
+bench: build ## measure against runc and crun, where they are installed (BENCH="--runs 50 --list …")
+	cargo build --release --locked --package rvol-bench --bins
+	"$(dir $(BINARY))rvol-bench" $(BENCH)
 
 install: build ## install to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 0755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/rvol-runc"
