@@ -7,8 +7,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 DESTDIR ?=
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
-# The target is explicit (.cargo/config.toml), so the triple is part of the path.
-TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+# The target is explicit (.cargo/config.toml), so the triple is part of the path. ($(shell) does not see what is exported.)
+TRIPLE = $(shell PATH="$(PATH)" rustc -vV | sed -n 's/^host: //p')
 BINARY = $(TARGET_DIR)/$(TRIPLE)/release/rvol-runc
 BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 
