@@ -13,15 +13,13 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 pub use repair::Misfits;
 
 /// The largest config.json that is read, in bytes: far above what an engine writes, far below what would hurt.
-const MAX_SIZE: u64 = 16 << 20;
+const MAX_SIZE: usize = 16 << 20;
 
 /// A bundle as read from disk.
 #[derive(Debug, Clone)]
@@ -111,14 +109,11 @@ fn read(dir: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         bail!("{}: not a regular file", what());
     }
-    if stat.st_size as u64 > MAX_SIZE {
-        bail!("{}: {} bytes, more than the limit of {MAX_SIZE}", what(), stat.st_size);
+    let size = stat.st_size as usize;
+    if size > MAX_SIZE {
+        bail!("{}: {size} bytes, more than the limit of {MAX_SIZE}", what());
     }
-    let mut text = Vec::with_capacity(stat.st_size as usize + 1);
-    File::from(file)
-        .take(MAX_SIZE)
-        .read_to_end(&mut text)
-        .call(|| format!("read bundle config {}", config.display()))?;
+    let text = read_whole(&file, size).call(|| format!("read bundle config {}", config.display()))?;
     let dir = std::fs::read_link(format!("/proc/self/fd/{}", dir_fd.as_raw_fd()))
         .or_else(|_| std::fs::canonicalize(dir))
         .call(|| format!("resolve bundle directory {}", dir.display()))?;
@@ -126,6 +121,22 @@ fn read(dir: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
         return Err(Errno::ENOENT).call(what).context("bundle directory is not reachable from the root directory");
     }
     Ok((dir, text))
+}
+
+/// The `size` bytes of a regular file, with one read in the common case.
+fn read_whole(file: &OwnedFd, size: usize) -> nix::Result<Vec<u8>> {
+    let mut text = vec![0; size];
+    let mut length = 0;
+    while length < size {
+        match nix::unistd::read(file, &mut text[length..]) {
+            Ok(0) => break,
+            Ok(n) => length += n,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    text.truncate(length);
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -168,14 +168,14 @@ fn broken_configs_never_panic() {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for (_, text) in configs() {
         let whole: Value = serde_json::from_str(&text).unwrap();
-        for _ in 0..60 {
+        for _ in 0..40 {
             let mut broken = whole.clone();
             for _ in 0..=random.below(8) {
                 mutate(&mut broken, &mut random);
             }
             load_and_plan(broken.to_string().as_bytes(), &mut random);
         }
-        for _ in 0..30 {
+        for _ in 0..20 {
             let mut bytes = text.clone().into_bytes();
             for _ in 0..=random.below(4) {
                 let at = random.below(bytes.len());

@@ -215,7 +215,7 @@ impl Case {
                 }
             }
             if let Some(ended) = failure {
-                place.expect_success(&commands[0], ended)?;
+                place.expect_success(ended)?;
             }
             Ok(vec![BATCH as f64 / begin.elapsed().as_secs_f64()])
         }))
@@ -243,9 +243,12 @@ pub struct Leftovers<'a> {
 impl Drop for Leftovers<'_> {
     fn drop(&mut self) {
         for names in &self.names {
-            // Best effort: Place sweeps the cgroups, and its tmpfs takes the state along.
+            // Mostly there is nothing and the command fails; what it cannot remove goes with Place's tmpfs.
             if let Ok(Some(command)) = self.who.delete_by_force(self.place, names) {
                 let _ = self.place.run(&command);
+            }
+            if let Err(error) = self.place.sweep(&names.cgroup) {
+                eprintln!("rvol-bench: {error:#}");
             }
         }
         self.place.take_stderr();

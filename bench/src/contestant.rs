@@ -64,15 +64,34 @@ impl Contestant {
         }
     }
 
+    /// The command that runs a container whose config also limits its memory.
+    pub fn run_limited(&self, place: &Place, names: &Names, profile: Profile, bytes: u64) -> Result<Command> {
+        match self.kind {
+            Kind::Runtime => self.run(place, names, profile),
+            Kind::Floor => self.floor_with(place, names, profile, &format!("@{bytes}"), &["/bin/true"]),
+        }
+    }
+
     /// The floor's `run` with a payload of its own.
     pub fn floor_run(&self, place: &Place, names: &Names, profile: Profile, payload: &[&str]) -> Result<Command> {
+        self.floor_with(place, names, profile, "", payload)
+    }
+
+    fn floor_with(
+        &self,
+        place: &Place,
+        names: &Names,
+        profile: Profile,
+        limit: &str,
+        payload: &[&str],
+    ) -> Result<Command> {
         let binds = match profile {
             Profile::Binds => format!("{}:{}", text(&place.dir.join("sources")), crate::cases::BINDS),
             Profile::Minimal | Profile::Docker => "-".into(),
         };
-        let profile = if profile == Profile::Docker { "docker" } else { "minimal" };
+        let profile = format!("{}{limit}", if profile == Profile::Docker { "docker" } else { "minimal" });
         let (rootfs, filter) = (text(&place.rootfs), text(&place.dir.join("filter.bpf")));
-        let words = ["run", profile, &rootfs, &self.hierarchies(place), &names.cgroup, &filter, &binds];
+        let words = ["run", &profile, &rootfs, &self.hierarchies(place), &names.cgroup, &filter, &binds];
         self.floor(&[&words, payload].concat())
     }
 

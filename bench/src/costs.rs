@@ -2,6 +2,7 @@
 //! three runs are enough.
 
 use crate::cases::{Leftovers, Profile, Running, read_pid, sleeping};
+use crate::complaints::Complaints;
 use crate::contestant::{Contestant, Kind, Names};
 use crate::place::Place;
 use crate::sys::{self, Command};
@@ -23,7 +24,7 @@ struct Cost {
 type Measured = Vec<(&'static str, Cost)>;
 
 /// Prints a row for each command and contestant.
-pub fn print(place: &Place, contestants: &[Contestant], markdown: bool) -> Result<()> {
+pub fn print(place: &Place, contestants: &[Contestant], complaints: &mut Complaints, markdown: bool) {
     println!("Cost of each command and its children, the container's payload left out:");
     let head = ["", "", "processes", "threads", "execs", "syscalls", "page faults", "peak RSS, MB"];
     let mut table = Table::new(head.map(String::from).to_vec());
@@ -33,7 +34,7 @@ pub fn print(place: &Place, contestants: &[Contestant], markdown: bool) -> Resul
         for part in [run_minimal, run_docker, lifecycle, exec] {
             match part(place, who) {
                 Ok(part) => measured.extend(part),
-                Err(error) => eprintln!("costs: {}: {error:#}", who.name),
+                Err(error) => complaints.say("costs", who, &error),
             }
         }
         all.push((who, measured));
@@ -51,7 +52,7 @@ pub fn print(place: &Place, contestants: &[Contestant], markdown: bool) -> Resul
         }
     }
     table.print(markdown);
-    Ok(())
+    println!();
 }
 
 fn names(place: &Place, who: &Contestant, case: &str, config: Value) -> Result<Names> {
@@ -63,7 +64,7 @@ fn names(place: &Place, who: &Contestant, case: &str, config: Value) -> Result<N
 
 fn faults(place: &Place, command: &Command) -> Result<u64> {
     let ended = place.run(command)?;
-    place.expect_success(command, ended)?;
+    place.expect_success(ended)?;
     Ok(ended.faults)
 }
 

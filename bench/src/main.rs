@@ -2,9 +2,11 @@
 //! the machine does meanwhile meets all of them alike. See docs/performance.md.
 
 mod cases;
+mod complaints;
 mod contestant;
 mod costs;
 mod filter;
+mod limits;
 mod place;
 mod sys;
 mod table;
@@ -12,9 +14,10 @@ mod trace;
 
 use anyhow::{Context, Result, bail};
 use cases::{CASES, Case, Round, Unit};
+use complaints::Complaints;
 use contestant::{Contestant, Kind};
 use lexopt::prelude::*;
-use place::Place;
+use place::{Cgroups, Place};
 use std::path::PathBuf;
 use std::time::Instant;
 use table::{Cell, Row, Table};
@@ -28,6 +31,7 @@ Usage: rvol-bench [OPTIONS]
   --only NAME            only this case; may be given several times (see --list)
   --runtime [NAME=]PATH  a further runtime with runc's command line; may be given several times
   --without NAME         leave this one out; may be given several times
+  --cgroup v1|v2         which cgroups to use on a hybrid machine (default v1)
   --markdown             print the tables as markdown
   --list                 print the names of the cases
 ";
@@ -37,6 +41,7 @@ struct Options {
     only: Vec<String>,
     runtimes: Vec<String>,
     without: Vec<String>,
+    cgroups: Option<Cgroups>,
     markdown: bool,
 }
 
@@ -52,14 +57,15 @@ fn run() -> Result<()> {
     sys::become_subreaper()?;
     sys::interruptible()?;
     let contestants = contestants(&options)?;
-    let place = Place::new()?;
+    let place = Place::new(options.cgroups)?;
     std::fs::write(place.dir.join("filter.bpf"), filter::docker())?;
     print_machine(&place, &contestants);
     measure(&place, &contestants, &options)
 }
 
 fn options() -> Result<Option<Options>> {
-    let mut options = Options { runs: 30, only: vec![], runtimes: vec![], without: vec![], markdown: false };
+    let mut options =
+        Options { runs: 30, only: vec![], runtimes: vec![], without: vec![], cgroups: None, markdown: false };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -67,6 +73,13 @@ fn options() -> Result<Option<Options>> {
             Long("only") => options.only.push(parser.value()?.string()?),
             Long("runtime") => options.runtimes.push(parser.value()?.string()?),
             Long("without") => options.without.push(parser.value()?.string()?),
+            Long("cgroup") => {
+                options.cgroups = match parser.value()?.string()?.as_str() {
+                    "v1" => Some(Cgroups::V1),
+                    "v2" => Some(Cgroups::V2),
+                    other => bail!("--cgroup {other}: it is v1 or v2"),
+                }
+            }
             Long("markdown") => options.markdown = true,
             Long("list") => {
                 case_names().for_each(|name| println!("{name}"));
@@ -89,7 +102,7 @@ fn options() -> Result<Option<Options>> {
 }
 
 fn case_names() -> impl Iterator<Item = &'static str> {
-    CASES.iter().map(|c| c.name).chain(["costs"])
+    CASES.iter().map(|c| c.name).chain(["costs", "limits"])
 }
 
 /// The subject first, as the ratios are relative to it; the floor last. Who is missing is named.
@@ -148,20 +161,25 @@ fn measure(place: &Place, contestants: &[Contestant], options: &Options) -> Resu
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
     let names: Vec<String> = contestants.iter().map(|c| c.name.clone()).collect();
     let mut order = Shuffle(0x9e37_79b9_7f4a_7c15);
+    let mut complaints = Complaints::default();
     let mut rows = Vec::new();
     for case in CASES.iter().filter(|c| wanted(c.name)) {
         let begin = Instant::now();
-        let measured = measure_case(case, place, contestants, options.runs, &mut order)?;
+        let measured = measure_case(case, place, contestants, options.runs, &mut order, &mut complaints)?;
         eprintln!("{}: {:.1} s", case.name, begin.elapsed().as_secs_f64());
         rows.extend(measured);
     }
     if !rows.is_empty() {
-        println!("Median (90th percentile) of {} rounds, in ms where not said otherwise:", options.runs);
+        println!("Median (90th percentile) of {} rounds, in ms where not said otherwise;", options.runs);
+        println!("columns with a slash: the median of {} divided by that one's.", names[0]);
         Table::of_figures("", &names, &rows).print(options.markdown);
         println!();
     }
     if wanted("costs") {
-        costs::print(place, contestants, options.markdown)?;
+        costs::print(place, contestants, &mut complaints, options.markdown);
+    }
+    if wanted("limits") {
+        limits::print(place, contestants, &mut complaints, options.markdown);
     }
     Ok(())
 }
@@ -173,6 +191,7 @@ fn measure_case(
     contestants: &[Contestant],
     runs: usize,
     order: &mut Shuffle,
+    complaints: &mut Complaints,
 ) -> Result<Vec<Row>> {
     let _surroundings = case.surroundings(place)?;
     let mut rounds: Vec<Option<Round>> = Vec::new();
@@ -182,7 +201,7 @@ fn measure_case(
             Ok(Some(round)) => (Some(round), Cell::Figures(Vec::new())),
             Ok(None) => (None, Cell::None),
             Err(error) => {
-                eprintln!("{}: {}: {error:#}", case.name, contestant.name);
+                complaints.say(case.name, contestant, &error);
                 (None, Cell::Failed)
             }
         };
@@ -206,7 +225,7 @@ fn measure_case(
                     }
                 }
                 Err(error) => {
-                    eprintln!("{}: {}: {error:#}", case.name, contestants[who].name);
+                    complaints.say(case.name, &contestants[who], &error);
                     rounds[who] = None;
                     cells[who].fill(Cell::Failed);
                 }

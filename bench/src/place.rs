@@ -11,7 +11,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const NONE: Option<&str> = None;
 
@@ -37,15 +37,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// Leaves the caller's mount namespace for good and makes the place.
-    pub fn new() -> Result<Place> {
+    /// Leaves the caller's mount namespace for good and makes the place. With `V2` on a hybrid machine, its version 2
+    /// hierarchy, with what controllers it has, stands at /sys/fs/cgroup for everything measured.
+    pub fn new(wanted: Option<Cgroups>) -> Result<Place> {
         unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace (root is needed)")?;
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).context("make the mounts private")?;
         let pid = std::process::id();
         let dir = std::env::temp_dir().join(format!("rvol-bench.{pid}"));
         fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
         mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).context("mount a tmpfs")?;
-        let (cgroups, hierarchies) = hierarchies()?;
+        let (cgroups, hierarchies) = hierarchies(wanted)?;
         let null = File::options().read(true).write(true).open("/dev/null")?;
         let stderr = File::options().read(true).append(true).create(true).open(dir.join("stderr"))?;
         let spawner = Spawner::new(Streams { null: null.as_fd(), stderr: stderr.as_fd() })?;
@@ -85,8 +86,15 @@ impl Place {
         let begin = Instant::now();
         let ended = sys::wait(self.spawner.spawn(command)?)?;
         let ms = begin.elapsed().as_secs_f64() * 1000.0;
-        self.expect_success(command, ended)?;
+        self.expect_success(ended)?;
         Ok(ms)
+    }
+
+    /// Runs the command to its end and says whether it succeeded; one that takes too long is killed and has failed.
+    pub fn succeeds(&self, command: &Command) -> Result<bool> {
+        let ended = sys::wait_at_most(self.spawner.spawn(command)?, Duration::from_secs(5))?;
+        self.take_stderr();
+        Ok(ended.code == 0)
     }
 
     /// Runs the command to its end, whatever that is.
@@ -95,14 +103,14 @@ impl Place {
     }
 
     /// An error with what the command wrote to its standard error, if it failed.
-    pub fn expect_success(&self, command: &Command, ended: Ended) -> Result<()> {
+    pub fn expect_success(&self, ended: Ended) -> Result<()> {
         if ended.code == 0 {
             return Ok(());
         }
-        bail!("{} (exit code {}, `{}`)", self.take_stderr(), ended.code, command.display())
+        bail!("{} (exit code {})", self.take_stderr(), ended.code)
     }
 
-    /// What commands have written to their standard error since the last call.
+    /// What commands have written to their standard error since the last call, each line once.
     pub fn take_stderr(&self) -> String {
         let mut text = String::new();
         let mut file = &self.stderr;
@@ -110,7 +118,13 @@ impl Place {
         if let Err(error) = read.and_then(|_| self.stderr.set_len(0)) {
             return format!("read standard error: {error}");
         }
-        if text.trim().is_empty() { "no message".into() } else { text.trim().to_owned() }
+        let mut lines: Vec<&str> = Vec::new();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        if lines.is_empty() { "no message".into() } else { lines.join("; ") }
     }
 
     /// Whether the process runs the containers' payload and no longer the runtime.
@@ -135,7 +149,7 @@ impl Place {
 
     fn make_cgroups(&self) -> Result<()> {
         for hierarchy in &self.hierarchies {
-            let dir = self.cgroup_dir(hierarchy);
+            let dir = hierarchy.join(&self.cgroup[1..]);
             fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 // Version 1 starts a cpuset empty, and nothing can be in it then.
@@ -147,31 +161,27 @@ impl Place {
         Ok(())
     }
 
-    fn cgroup_dir(&self, hierarchy: &Path) -> PathBuf {
-        hierarchy.join(&self.cgroup[1..])
-    }
-
-    /// Ends every process in the place's cgroups, and removes those of containers.
-    pub fn sweep(&self) -> Result<()> {
+    /// Ends every process in the cgroup and those below it, and removes them, in each hierarchy.
+    pub fn sweep(&self, cgroup: &str) -> Result<()> {
         for _ in 0..100 {
-            let left: Vec<_> = self.hierarchies.iter().map(|h| self.cgroup_dir(h)).filter(|d| d.exists()).collect();
-            let done = left.iter().map(|dir| remove_tree(dir)).collect::<Vec<_>>().into_iter().all(|removed| removed);
-            if done {
+            let dirs = self.hierarchies.iter().map(|h| h.join(cgroup.trim_start_matches('/')));
+            // All of them each time: no short circuit.
+            if dirs.filter(|dir| !remove_tree(dir)).count() == 0 {
                 return Ok(());
             }
             // Killed processes leave their cgroups only when they are dead and waited for.
             while nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
                 .is_ok_and(|s| s != nix::sys::wait::WaitStatus::StillAlive)
             {}
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
-        bail!("cgroups named {} could not be removed", self.cgroup)
+        bail!("cgroups named {cgroup} could not be removed")
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Err(error) = self.sweep() {
+        if let Err(error) = self.sweep(&self.cgroup) {
             eprintln!("rvol-bench: {error:#}");
         }
         if let Err(error) = umount2(&self.dir, MntFlags::MNT_DETACH)
@@ -213,7 +223,7 @@ fn remove_tree(dir: &Path) -> bool {
 
 /// Finds the cgroup mounts. On a hybrid machine the v2 hierarchy beside v1 is hidden from everything measured: crun 1.8
 /// refuses to run where it has controllers, and all are to do the same work.
-fn hierarchies() -> Result<(Cgroups, Vec<PathBuf>)> {
+fn hierarchies(wanted: Option<Cgroups>) -> Result<(Cgroups, Vec<PathBuf>)> {
     let (mut v1, mut v2) = (Vec::new(), Vec::new());
     for line in fs::read_to_string("/proc/self/mountinfo")?.lines() {
         let Some((left, right)) = line.split_once(" - ") else { continue };
@@ -224,17 +234,24 @@ fn hierarchies() -> Result<(Cgroups, Vec<PathBuf>)> {
             _ => {}
         }
     }
-    if v1.is_empty() && v2.is_empty() {
-        bail!("no cgroup hierarchy is mounted");
+    for hybrid in v2.iter().filter(|_| !v1.is_empty()) {
+        umount2(hybrid, MntFlags::MNT_DETACH).with_context(|| format!("hide {}", hybrid.display()))?;
     }
-    if v1.is_empty() {
-        v2.truncate(1);
-        return Ok((Cgroups::V2, v2));
+    match wanted {
+        Some(Cgroups::V1) if v1.is_empty() => bail!("this machine has no cgroup v1 hierarchies"),
+        Some(Cgroups::V2) if !v1.is_empty() => {
+            umount2("/sys/fs/cgroup", MntFlags::MNT_DETACH).context("hide /sys/fs/cgroup")?;
+            mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), NONE)
+                .context("mount cgroup2")?;
+            Ok((Cgroups::V2, vec!["/sys/fs/cgroup".into()]))
+        }
+        _ if !v1.is_empty() => Ok((Cgroups::V1, v1)),
+        _ if v2.is_empty() => bail!("no cgroup hierarchy is mounted"),
+        _ => {
+            v2.truncate(1);
+            Ok((Cgroups::V2, v2))
+        }
     }
-    for hybrid in v2 {
-        umount2(&hybrid, MntFlags::MNT_DETACH).with_context(|| format!("hide {}", hybrid.display()))?;
-    }
-    Ok((Cgroups::V1, v1))
 }
 
 /// A root file system with a static busybox as `true`, `sleep` and `sh`, and every mount point that the cases use.

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A command line in the form the kernel takes, made ready outside the measured time.
 pub struct Command {
@@ -29,10 +30,6 @@ impl Command {
         let mut argv: Vec<_> = self.strings.iter().map(|s| s.as_ptr().cast_mut()).collect();
         argv.push(ptr::null_mut());
         argv
-    }
-
-    pub fn display(&self) -> String {
-        self.strings.iter().map(|s| s.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -84,7 +81,7 @@ impl Spawner {
             libc::posix_spawn(&raw mut pid, argv[0], &self.actions, ptr::null(), argv.as_ptr(), env.as_ptr())
         };
         if rc != 0 {
-            bail!("{}: {}", command.display(), Errno::from_raw(rc).desc());
+            bail!("{}: {}", command.strings[0].to_string_lossy(), Errno::from_raw(rc).desc());
         }
         Ok(pid)
     }
@@ -120,6 +117,22 @@ pub fn wait(pid: libc::pid_t) -> Result<Ended> {
         (Errno::result(pid)?, usage.assume_init())
     };
     Ok(Ended { pid, code: exit_code(status), faults: usage.ru_minflt.unsigned_abs() })
+}
+
+/// Like [`wait`], but a child that is not done in time is killed.
+pub fn wait_at_most(pid: libc::pid_t, limit: Duration) -> Result<Ended> {
+    // SAFETY: no pointers are passed; the kernel returns a new fd or an error.
+    let pidfd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: a new fd that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as i32) };
+    let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd is passed, and the number says so.
+    let ready = Errno::result(unsafe { libc::poll(&raw mut poll, 1, limit.as_millis() as libc::c_int) })?;
+    if ready == 0 {
+        // SAFETY: no pointers are passed; the child is not waited for yet, so the pid is still its own.
+        Errno::result(unsafe { libc::kill(pid, libc::SIGKILL) })?;
+    }
+    wait(pid)
 }
 
 pub fn exit_code(status: libc::c_int) -> i32 {

@@ -72,7 +72,7 @@ impl Table {
 
     /// The figures of all contestants, then the first one's median in relation to each other one's.
     pub fn of_figures(corner: &str, names: &[String], rows: &[Row]) -> Table {
-        let ratios = names.iter().skip(1).map(|n| format!("{}/{n}", names[0]));
+        let ratios = names.iter().skip(1).map(|n| format!("/ {n}"));
         let head = std::iter::once(corner.to_owned()).chain(names.iter().cloned()).chain(ratios);
         let mut table = Table::new(head.collect());
         for row in rows {

@@ -56,7 +56,7 @@ pub fn trace(place: &Place, command: &Command) -> Result<Counts> {
     let code = tracer.run()?;
     tracer.let_go()?;
     if code != 0 {
-        bail!("{} (exit code {code} when traced, `{}`)", place.take_stderr(), command.display());
+        bail!("{} (exit code {code} when traced)", place.take_stderr());
     }
     Ok(tracer.counts)
 }

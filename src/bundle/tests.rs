@@ -56,7 +56,7 @@ fn files_that_are_none() {
     std::os::unix::fs::symlink("config.json", &config).unwrap();
     assert_eq!(scratch.error(), "open bundle config /b/config.json: too many symbolic links encountered (ELOOP)");
     std::fs::remove_file(&config).unwrap();
-    File::create(&config).unwrap().set_len(MAX_SIZE + 1).unwrap();
+    std::fs::File::create(&config).unwrap().set_len(MAX_SIZE as u64 + 1).unwrap();
     assert_eq!(scratch.error(), "open bundle config /b/config.json: 16777217 bytes, more than the limit of 16777216");
     std::fs::write(&config, "").unwrap();
     assert_eq!(scratch.error(), "parse bundle config /b/config.json: EOF while parsing a value at line 1 column 0");

@@ -23,11 +23,6 @@ pub fn plan(config: &LinuxCapabilities, warnings: &mut Vec<String>) -> Capabilit
     Capabilities { bounding, effective, inheritable, permitted, ambient }
 }
 
-/// The name of a capability by its number.
-pub fn name(number: u32) -> Option<&'static str> {
-    NAMES.get(number as usize).copied()
-}
-
 /// By number, capabilities(7) and `<linux/capability.h>`.
 const NAMES: [&str; 41] = [
     "CAP_CHOWN",

@@ -72,12 +72,12 @@ const MAX_MAJOR: i64 = (1 << 12) - 1;
 const MAX_MINOR: i64 = (1 << 20) - 1;
 
 /// `linux.devices`.
-pub(super) fn of_config(spec: &Spec) -> &[LinuxDevice] {
+fn of_config(spec: &Spec) -> &[LinuxDevice] {
     spec.linux().as_ref().and_then(|linux| linux.devices().as_deref()).unwrap_or_default()
 }
 
 /// Whether `/dev` is the host's (bound, or its devtmpfs): then everything is there, and nothing may be made in it.
-pub(super) fn dev_is_hosts(spec: &Spec) -> bool {
+fn dev_is_hosts(spec: &Spec) -> bool {
     spec.mounts().iter().flatten().filter(|mount| clean(mount.destination()) == Path::new(DEV)).any(|mount| {
         let options = mount.options().as_deref().map(options::Options::parse).unwrap_or_default();
         !options.remount && (options.bind.is_some() || mount.typ().as_deref() == Some("devtmpfs"))
@@ -131,7 +131,9 @@ pub(super) fn plan(
 }
 
 fn operation(place: String, path: PathBuf, op: MountOp) -> Mount {
-    let target = Target { path, create: CreateTarget::File, symlinks: Symlinks::Refuse };
+    // A `/dev` that is a link has no honest use (CVE-2026-41579); elsewhere `/var/run` is one.
+    let symlinks = if is_beneath(&path, Path::new(DEV)) { Symlinks::Refuse } else { Symlinks::Follow };
+    let target = Target { path, create: CreateTarget::File, symlinks };
     Mount { place, target, op, requirement: Requirement::Must }
 }
 

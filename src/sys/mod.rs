@@ -7,6 +7,7 @@
 pub mod credentials;
 mod error;
 pub mod exec;
+pub mod file;
 pub mod kernel;
 pub mod mount;
 pub mod net;
@@ -19,7 +20,7 @@ pub mod shared;
 pub mod socket;
 pub mod tty;
 
-pub use error::{Call, SyscallError, errno_of};
+pub use error::{Call, ContextError, SyscallError, errno_of};
 pub use nix::errno::Errno;
 
 /// The kernel's answer to a raw syscall as a `Result`.

@@ -47,11 +47,17 @@ pub fn make(request: &Request) -> Option<libc::c_int> {
         match controller(hierarchy) {
             b"cpuset" => inherit_cpuset(&mut path, request),
             b"devices" => write_devices(&mut path),
+            b"memory" if !request.memory.is_empty() => {
+                write_file(path.push(b"/memory.limit_in_bytes").pointer(), request.memory);
+            }
             _ => {}
         }
     }
     let fd = is_v2(request).then(|| open_v2(request))?;
     crate::bpf::attach(fd);
+    if !request.memory.is_empty() {
+        write_file(dir(request, request.hierarchies).push(b"/memory.max").pointer(), request.memory);
+    }
     Some(fd)
 }
 

@@ -7,7 +7,7 @@
 //! rvol-floor exec PROFILE INIT   HIERARCHIES CGROUP FILTER       PROGRAM [ARGUMENT…]
 //! ```
 //!
-//! PROFILE is `minimal` or `docker`, HIERARCHIES the cgroup mount points with commas between, CGROUP a path from their
+//! PROFILE is `minimal` or `docker`, with `@BYTES` after it for a memory limit; HIERARCHIES the cgroup mount points with commas between, CGROUP a path from their
 //! roots whose parent exists, FILTER a file with a compiled seccomp filter, BINDS `DIR:COUNT` for bind mounts of
 //! `DIR/000`… onto `/mnt/000`…, or `-`.
 #![no_main]
@@ -25,6 +25,8 @@ use std::ffi::CStr;
 /// The command line, taken apart.
 pub struct Request<'a> {
     pub docker: bool,
+    /// Bytes in decimal, for the file of the limit.
+    pub memory: &'a [u8],
     /// The rootfs, or the pid of the container's first process.
     pub place: &'a CStr,
     pub hierarchies: &'a [u8],
@@ -49,8 +51,10 @@ pub unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_cha
     if !run && !exec {
         raw::fail("usage: rvol-floor run|exec … (see bench/src/floor/main.rs)", libc::EINVAL);
     }
+    let profile = word(2).to_bytes();
     let request = Request {
-        docker: word(2).to_bytes() == b"docker",
+        docker: profile.starts_with(b"docker"),
+        memory: profile.split(|byte| *byte == b'@').nth(1).unwrap_or_default(),
         place: word(3),
         hierarchies: word(4).to_bytes(),
         cgroup: word(5).to_bytes(),

@@ -9,7 +9,7 @@ mod seccomp;
 
 use super::hooks::Hook;
 use super::namespaces::{IdMapWriter, IdRange, Namespace};
-use super::resources::Manager;
+use super::resources::{Manager, Place};
 use super::{Plan, RootChange, Rootfs};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -24,12 +24,7 @@ impl Display for Plan {
         }
         self.namespaces(f)?;
         self.id_maps(f)?;
-        section(f, "cgroup")?;
-        match self.cgroup.manager {
-            Manager::Disabled => row(f, "path", "that of the runtime")?,
-            Manager::Cgroupfs => row(f, "path", Text::of(&self.cgroup.path))?,
-            Manager::Systemd => row(f, "path", format_args!("{} (systemd)", Text::of(&self.cgroup.path)))?,
-        }
+        self.cgroup(f)?;
         self.intel_rdt(f)?;
         root(f, &self.rootfs, self.root_change)?;
         self.mounts(f)?;
@@ -100,13 +95,33 @@ impl Plan {
         section(f, "id maps")?;
         for (name, ranges) in [("uid", &map.uid), ("gid", &map.gid)] {
             for range in ranges {
-                row(f, name, format_args!("{} is {} outside, {} of them", range.container, range.host, range.size))?;
+                row(
+                    f,
+                    name,
+                    format_args!("{} in the container, {} outside, size {}", range.container, range.host, range.size),
+                )?;
             }
         }
         match map.writer {
             IdMapWriter::Runtime => row(f, "written by", "the runtime"),
             IdMapWriter::Helpers => row(f, "written by", "newuidmap and newgidmap"),
         }
+    }
+
+    fn cgroup(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        section(f, "cgroup")?;
+        let manager = match self.cgroup.manager {
+            Manager::Disabled => return row(f, "path", "that of the runtime"),
+            Manager::Cgroupfs => "",
+            Manager::Systemd => " by systemd",
+        };
+        // A relative path is resolved when the machine's cgroups are looked at.
+        let place = match self.cgroup.place {
+            Place::Absolute => "",
+            Place::Relative => " (relative)",
+            Place::Default => " (by default)",
+        };
+        row(f, "path", format_args!("{}{place}{manager}", Text::of(&self.cgroup.path)))
     }
 
     fn intel_rdt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -260,3 +275,6 @@ impl Display for Ranges<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

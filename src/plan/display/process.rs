@@ -87,7 +87,7 @@ fn sets(f: &mut Formatter<'_>, of: &Capabilities) -> fmt::Result {
         ("permitted", of.permitted),
         ("ambient", of.ambient),
     ] {
-        row(f, &format!("capabilities, {name}"), capabilities(set))?;
+        row(f, &format!("{name} capabilities"), capabilities(set))?;
     }
     Ok(())
 }

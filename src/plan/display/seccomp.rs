@@ -22,7 +22,7 @@ impl Display for Seccomp {
             *syscalls += rule.names.len();
         }
         for (action, (rules, syscalls)) in actions {
-            row(f, &action, format_args!("{rules} rules for {syscalls} syscalls"))?;
+            row(f, &action, format_args!("rules {rules}, syscalls {syscalls}"))?;
         }
         let flags = flags(self.flags);
         if !flags.is_empty() {

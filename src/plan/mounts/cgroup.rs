@@ -5,13 +5,13 @@
 //! `/proc/self/cgroup` then holds paths from the tree's root. `ro` counts for all of it (CVE-2023-25809).
 
 use super::entry::{Entry, Scene};
-use super::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Target, readonly};
+use super::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Target};
 use crate::host::CgroupMode;
 use crate::plan::Problem;
 use crate::plan::namespaces::Namespace;
 use crate::plan::options::Propagation;
 use crate::plan::resources::Manager;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Controllers of cgroup v1; any other hierarchy is a named one, such as `systemd`.
 const CONTROLLERS: &[&str] = &[
@@ -41,8 +41,6 @@ const WITHOUT_CONTROLLER: Requirement =
 pub(super) fn plan(
     scene: &Scene,
     entry: &Entry,
-    later: &[Entry],
-    finally: &mut Vec<Mount>,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<String>,
 ) -> Vec<Mount> {
@@ -55,7 +53,7 @@ pub(super) fn plan(
     match &scene.host.cgroup {
         CgroupMode::Unified if own_namespace => {
             let target = entry.target(CreateTarget::Directory);
-            vec![entry.must(target, new(entry, "cgroup2", entry.fs_options()))]
+            vec![entry.must(target, MountOp::Fs(new(entry, "cgroup2", entry.fs_options())))]
         }
         CgroupMode::Unified => {
             let target = entry.target(CreateTarget::Directory);
@@ -71,22 +69,17 @@ pub(super) fn plan(
             } else {
                 warnings.push(format!("{}: the container has no cgroup of its own to show", entry.place));
             }
-            if entry.options.attr.is_readonly() {
-                let remount = readonly::remount(entry);
-                let list = if readonly::takes_mounts(&entry.target, later) { finally } else { &mut mounts };
-                list.push(remount);
-            }
             mounts
         }
         CgroupMode::None => {
             warnings.push(format!("{}: this machine has no cgroups mounted; the directory stays empty", entry.place));
-            vec![entry.must(entry.target(CreateTarget::Directory), MountOp::Mask)]
+            vec![entry.must(entry.target(CreateTarget::Nothing), MountOp::Mask)]
         }
     }
 }
 
-fn new(entry: &Entry, fstype: &str, options: Vec<FsOption>) -> MountOp {
-    MountOp::Fs(Fs {
+fn new(entry: &Entry, fstype: &str, options: Vec<FsOption>) -> Fs {
+    Fs {
         fstype: fstype.to_owned(),
         source: Some("cgroup".to_owned()),
         options,
@@ -95,7 +88,7 @@ fn new(entry: &Entry, fstype: &str, options: Vec<FsOption>) -> MountOp {
         idmap: None,
         copy_up: false,
         label: None,
-    })
+    }
 }
 
 fn bind(entry: &Entry, source: PathBuf) -> MountOp {
@@ -117,20 +110,14 @@ struct V1<'a> {
 
 impl V1<'_> {
     fn directory(&self) -> Mount {
-        let MountOp::Fs(fs) = new(
-            self.entry,
-            "tmpfs",
-            vec![FsOption::Value("mode".into(), "755".into()), FsOption::Value("size".into(), "1024k".into())],
-        ) else {
-            unreachable!("a new filesystem")
-        };
-        let fs = Fs {
+        let options =
+            [("mode", "755"), ("size", "1024k")].map(|(key, value)| FsOption::Value(key.into(), value.into()));
+        let op = MountOp::Fs(Fs {
             source: Some("tmpfs".into()),
-            attr: fs.attr.without_readonly(),
             label: self.scene.label("tmpfs"),
-            ..fs
-        };
-        self.entry.must(self.entry.target(CreateTarget::Directory), MountOp::Fs(fs))
+            ..new(self.entry, "tmpfs", options.into())
+        });
+        self.entry.must(self.entry.target(CreateTarget::Directory), op)
     }
 
     fn target(&self, name: &str, create: CreateTarget) -> Target {
@@ -144,9 +131,11 @@ impl V1<'_> {
         let op = if !self.own_namespace {
             self.own_cgroup(name)
         } else if named {
-            new(self.entry, "cgroup", vec![FsOption::Flag("none".into()), FsOption::Value("name".into(), name.into())])
+            let options = vec![FsOption::Flag("none".into()), FsOption::Value("name".into(), name.into())];
+            MountOp::Fs(new(self.entry, "cgroup", options))
         } else {
-            new(self.entry, "cgroup", parts.iter().map(|part| FsOption::Flag(part.to_string())).collect())
+            let options = parts.iter().map(|part| FsOption::Flag(part.to_string())).collect();
+            MountOp::Fs(new(self.entry, "cgroup", options))
         };
         let rootless = self.scene.host.uid != 0 || self.scene.host.in_user_namespace;
         let requirement = match (rootless && !self.own_namespace, named) {
@@ -160,7 +149,10 @@ impl V1<'_> {
 
     /// The cgroup2 of a hybrid host.
     fn unified(&self) -> Mount {
-        let op = if self.own_namespace { new(self.entry, "cgroup2", Vec::new()) } else { self.own_cgroup("unified") };
+        let op = match self.own_namespace {
+            true => MountOp::Fs(new(self.entry, "cgroup2", Vec::new())),
+            false => self.own_cgroup("unified"),
+        };
         let target = self.target("unified", CreateTarget::Directory);
         Mount { requirement: WITHOUT_CONTROLLER, ..self.entry.must(target, op) }
     }
@@ -169,14 +161,14 @@ impl V1<'_> {
         let path = &self.scene.cgroup.path;
         let path = path.strip_prefix("/").unwrap_or(path);
         let hierarchy = self.scene.host.cgroup_root.join(hierarchy);
-        bind(self.entry, if path == Path::new("") { hierarchy } else { hierarchy.join(path) })
+        bind(self.entry, hierarchy.join(path))
     }
 
     /// `cpu` and `cpuacct` for `cpu,cpuacct`.
     fn links(&self, name: &str) -> Vec<Mount> {
         let parts = name.split(',').filter(|part| *part != name);
         let link = |part| {
-            let target = self.target(part, CreateTarget::Nothing);
+            let target = self.target(part, CreateTarget::File);
             self.entry.must(target, MountOp::Symlink { text: name.into() })
         };
         parts.map(link).collect()

@@ -2,9 +2,9 @@
 
 use super::idmap;
 use super::target::{self, OnProc};
-use super::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Symlinks, Target, cgroup, readonly};
+use super::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Symlinks, Target, cgroup};
 use crate::host::Host;
-use crate::plan::namespaces::{IdRange, Namespace, Namespaces};
+use crate::plan::namespaces::{Namespace, Namespaces, to_host};
 use crate::plan::options::{Attr, BindOption, Options, Propagation};
 use crate::plan::{Problem, resources};
 use oci_spec::runtime::{self as oci, Spec};
@@ -197,16 +197,8 @@ impl<'a> Entry<'a> {
 }
 
 impl Scene<'_> {
-    /// The operations for one entry; `later` are the entries after it. What must wait until all of `mounts[]` is done
-    /// goes to `finally`.
-    pub fn plan(
-        &self,
-        entry: &Entry,
-        later: &[Entry],
-        finally: &mut Vec<Mount>,
-        problems: &mut Vec<Problem>,
-        warnings: &mut Vec<String>,
-    ) -> Vec<Mount> {
+    /// The operations for one entry.
+    pub fn plan(&self, entry: &Entry, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Vec<Mount> {
         entry.check_strings(problems, warnings);
         let kind = match entry.kind() {
             Ok(kind) => kind,
@@ -227,10 +219,10 @@ impl Scene<'_> {
         match kind {
             Kind::Remount => vec![remount(entry, problems, warnings)],
             Kind::Bind(bind) => self.bind(entry, bind, problems, warnings).into_iter().collect(),
-            Kind::Cgroup => cgroup::plan(self, entry, later, finally, problems, warnings),
+            Kind::Cgroup => cgroup::plan(self, entry, problems, warnings),
             Kind::Volume => self.volume(entry, problems),
             Kind::Fs("sysfs") if self.must_bind_sysfs(entry) => vec![self.sysfs_by_bind(entry, problems, warnings)],
-            Kind::Fs(fstype) => vec![self.fs(entry, fstype, later, problems)],
+            Kind::Fs(fstype) => vec![self.fs(entry, fstype, problems)],
         }
     }
 
@@ -266,19 +258,15 @@ impl Scene<'_> {
         Vec::new()
     }
 
-    fn fs(&self, entry: &Entry, fstype: &str, later: &[Entry], problems: &mut Vec<Problem>) -> Mount {
+    fn fs(&self, entry: &Entry, fstype: &str, problems: &mut Vec<Problem>) -> Mount {
         if fstype != "tmpfs" {
             entry.refuse(false, false, fstype, problems);
         }
         self.check_ids(entry, problems);
-        let mut attr = entry.options.attr.of_new_mount();
+        let attr = entry.options.attr.of_new_mount();
         let mut options = entry.fs_options();
-        if attr.is_readonly() {
-            if fstype == "tmpfs" && readonly::waits(self.spec, entry, later) {
-                attr = attr.without_readonly();
-            } else if !READONLY_BY_MOUNT.contains(&fstype) {
-                options.insert(0, FsOption::Flag("ro".into()));
-            }
+        if attr.is_readonly() && !READONLY_BY_MOUNT.contains(&fstype) {
+            options.insert(0, FsOption::Flag("ro".into()));
         }
         let op = MountOp::Fs(Fs {
             fstype: fstype.to_owned(),
@@ -294,7 +282,8 @@ impl Scene<'_> {
         if matches!(fstype, "proc" | "sysfs") {
             target.symlinks = Symlinks::Refuse;
         }
-        entry.must(target, op)
+        let requirement = if fstype == "sysfs" { self.sysfs_requirement(entry) } else { Requirement::Must };
+        Mount { requirement, ..entry.must(target, op) }
     }
 
     /// The SELinux context for a new filesystem of this type.
@@ -306,7 +295,6 @@ impl Scene<'_> {
     /// `uid=` and `gid=` are ids of the container's user namespace: what it does not map, the kernel refuses.
     fn check_ids(&self, entry: &Entry, problems: &mut Vec<Problem>) {
         let (Namespace::New, Some(map)) = (&self.namespaces.user, &self.namespaces.id_map) else { return };
-        let mapped = |ranges: &[IdRange], id| ranges.iter().any(|range| idmap::maps(range, id));
         for (index, option) in &entry.options.data {
             let FsOption::Value(key, value) = option else { continue };
             let ranges = match key.as_str() {
@@ -314,11 +302,22 @@ impl Scene<'_> {
                 "gid" => &map.gid,
                 _ => continue,
             };
-            if value.parse().is_ok_and(|id| !mapped(ranges, id)) {
+            if value.parse().is_ok_and(|id| to_host(ranges, id).is_none()) {
                 let message = format!("the container's user namespace does not map {key} {value}");
                 problems.push(entry.option_problem(*index, &message));
             }
         }
+    }
+
+    /// Whether the kernel lets the container mount a sysfs is not known where the network namespace may belong to
+    /// another user namespace; whoever carries it out then takes the host's, if it is to be read-only.
+    fn sysfs_requirement(&self, entry: &Entry) -> Requirement {
+        let in_user_namespace = self.host.in_user_namespace || self.namespaces.user != Namespace::Inherit;
+        let foreign = self.namespaces.network != Namespace::New;
+        if in_user_namespace && foreign && entry.options.attr.is_readonly() {
+            return Requirement::BestEffort("the network namespace may belong to another user namespace");
+        }
+        Requirement::Must
     }
 
     /// sysfs belongs to the network namespace: a new user namespace has no right to mount it without a network
@@ -354,11 +353,10 @@ impl Scene<'_> {
 /// more. Read-only is never set on the superblock, which may be the host's.
 fn remount(entry: &Entry, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Mount {
     let bind = entry.options.bind.is_some();
-    let kind = if bind { "a bind mount" } else { "a remount" };
-    entry.refuse(bind, true, kind, problems);
+    entry.refuse(bind, true, "a remount", problems);
     let mut options = Vec::new();
     if bind {
-        entry.warn_of_superblock_flags(kind, warnings);
+        entry.warn_of_superblock_flags("a bind mount", warnings);
     } else {
         options.extend(entry.options.superblock.iter().map(|flag| FsOption::Flag(flag.name.to_owned())));
         options.extend(entry.options.data.iter().map(|(_, option)| option.clone()));

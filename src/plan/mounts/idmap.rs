@@ -3,7 +3,7 @@
 use super::MountIdMap;
 use super::entry::{Entry, Scene};
 use crate::plan::Problem;
-use crate::plan::namespaces::{IdMap, IdRange, Namespace};
+use crate::plan::namespaces::{IdMap, IdRange, Namespace, check_ranges, to_host};
 use oci_spec::runtime::LinuxIdMapping;
 
 /// The mapping that the entry asks for, if it asks for one that can be had.
@@ -61,27 +61,10 @@ fn share(map: MountIdMap, container: Option<&IdMap>, user: &Namespace) -> MountI
 }
 
 fn ranges(entry: &Entry, field: &str, mappings: &[LinuxIdMapping], problems: &mut Vec<Problem>) -> Vec<IdRange> {
-    let mut ranges = Vec::with_capacity(mappings.len());
-    for (index, mapping) in mappings.iter().enumerate() {
-        let range = IdRange { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() };
-        if let Err(message) = check(range) {
-            problems.push(entry.problem(&format!("{field}[{index}]"), message));
-        }
-        ranges.push(range);
-    }
+    let range = |m: &LinuxIdMapping| IdRange { container: m.container_id(), host: m.host_id(), size: m.size() };
+    let ranges: Vec<_> = mappings.iter().map(range).collect();
+    check_ranges(&format!("{}.{field}", entry.place), &ranges, problems);
     ranges
-}
-
-/// The kernel takes ranges that are not empty and end below 2³².
-fn check(range: IdRange) -> Result<(), &'static str> {
-    if range.size == 0 {
-        return Err("the size is 0");
-    }
-    let ends_well = |start: u32| start.checked_add(range.size - 1).is_some_and(|end| end < u32::MAX);
-    if !ends_well(range.container) || !ends_well(range.host) {
-        return Err("the range goes beyond the largest id, 4294967294");
-    }
-    Ok(())
 }
 
 /// crun's form: `uids=0-1000-1#1-2000-10;gids=…`, each triple being the id on the filesystem, the id on the mount and
@@ -95,13 +78,19 @@ fn parse(text: &str, container: Option<&IdMap>) -> Result<(Vec<IdRange>, Vec<IdR
             _ => return Err(format!("`{part}` is neither `uids=…` nor `gids=…`")),
         };
         for triple in triples.split('#') {
-            list.push(parse_triple(triple, map).map_err(|message| format!("`{triple}`: {message}"))?);
+            list.push(parse_triple(triple, map).map_err(|message| format!("in `{triple}`, {message}"))?);
         }
     }
     if uid.is_empty() || gid.is_empty() {
         return Err("needs both `uids=` and `gids=`".into());
     }
-    Ok((uid, gid))
+    let mut problems = Vec::new();
+    check_ranges("uids", &uid, &mut problems);
+    check_ranges("gids", &gid, &mut problems);
+    match problems.first() {
+        Some(problem) => Err(problem.to_string()),
+        None => Ok((uid, gid)),
+    }
 }
 
 fn parse_triple(text: &str, map: Option<&[IdRange]>) -> Result<IdRange, String> {
@@ -112,27 +101,14 @@ fn parse_triple(text: &str, map: Option<&[IdRange]>) -> Result<IdRange, String> 
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let numbers: Option<Vec<u32>> = numbers.split('-').map(number).collect();
     let Some(&[container, host, size]) = numbers.as_deref() else {
-        return Err("is not `ID-ID-SIZE`".into());
+        return Err("there is no ID-ID-SIZE".into());
     };
     let host = match (relative, map) {
         (false, _) => host,
-        (true, map) => outside(host, map.unwrap_or_default())
+        (true, map) => to_host(map.unwrap_or_default(), host)
             .ok_or_else(|| format!("the container's user namespace does not map {host}"))?,
     };
-    let range = IdRange { container, host, size };
-    check(range)?;
-    Ok(range)
-}
-
-/// The id outside of the user namespace that `id` inside stands for.
-fn outside(id: u32, map: &[IdRange]) -> Option<u32> {
-    let range = map.iter().find(|range| maps(range, id))?;
-    range.host.checked_add(id - range.container)
-}
-
-/// Whether the range has this id on the container's side.
-pub(super) fn maps(range: &IdRange, id: u32) -> bool {
-    id >= range.container && id - range.container < range.size
+    Ok(IdRange { container, host, size })
 }
 
 #[cfg(test)]

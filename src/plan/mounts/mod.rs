@@ -6,7 +6,6 @@
 mod cgroup;
 mod entry;
 mod idmap;
-mod readonly;
 pub(super) mod target;
 #[cfg(test)]
 mod tests;
@@ -51,7 +50,7 @@ pub enum CreateTarget {
     File,
     /// As the source is (a bind): a directory for a directory, else a file. Known only when the source is open.
     LikeSource,
-    /// Nothing: a missing target means that there is nothing to do (masked paths), or is an error (a remount).
+    /// Nothing: a missing target means that there is nothing to do (masked paths), or is an error (remounts).
     Nothing,
 }
 
@@ -135,8 +134,8 @@ pub enum FsOption {
 pub enum Symlinks {
     /// Followed inside the root filesystem.
     Follow,
-    /// Refused as the last component: the target is to be an ordinary file or directory (proc, sysfs: CVE-2019-19921;
-    /// devices). Before it they are followed inside the root filesystem.
+    /// Refused anywhere in the path: the target is to be an ordinary file or directory (proc, sysfs: CVE-2019-19921;
+    /// devices in `/dev`: CVE-2026-41579).
     Refuse,
 }
 
@@ -153,23 +152,20 @@ pub fn plan(
 ) -> Vec<Mount> {
     let scene = Scene { spec, bundle: bundle_dir, namespaces, cgroup, host };
     let entries = Entry::all(spec);
-    let (mut mounts, mut finally) = (Vec::new(), Vec::new());
-    for (index, entry) in entries.iter().enumerate() {
-        mounts.append(&mut scene.plan(entry, &entries[index + 1..], &mut finally, problems, warnings));
+    let mut mounts = Vec::new();
+    for entry in &entries {
+        mounts.append(&mut scene.plan(entry, problems, warnings));
     }
-    mounts.append(&mut finally);
     let taken: Vec<_> = entries.iter().map(|entry| entry.target.as_path()).collect();
     mounts.append(&mut devices::plan(spec, namespaces, host, &taken, problems, warnings));
     check_masks(spec, problems);
     mounts
 }
 
-/// The operations that come after the createContainer hooks: every tmpfs that had to stay writable so far becomes
-/// read-only, then `linux.readonlyPaths` and `linux.maskedPaths`, so that a mask is on top of what is read-only.
-///
-/// The console and the working directory must be there by then. [`plan`] is what finds fault with the paths.
+/// The operations for `linux.readonlyPaths`, then for `linux.maskedPaths`, so that a mask is on top of what is
+/// read-only. They come after the createContainer hooks. [`plan`] is what finds fault with the paths.
 pub fn masks(spec: &Spec) -> Vec<Mount> {
-    let mut masks = readonly::remounts(spec);
+    let mut masks = Vec::new();
     for (field, paths) in mask_fields(spec) {
         let mut seen = HashSet::new();
         for (index, path) in paths.iter().enumerate() {

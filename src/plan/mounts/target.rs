@@ -33,7 +33,6 @@ const INSIDE_PROC: &[&str] = &[
     "/proc/diskstats",
     "/proc/loadavg",
     "/proc/meminfo",
-    "/proc/net/dev",
     "/proc/slabinfo",
     "/proc/stat",
     "/proc/swaps",

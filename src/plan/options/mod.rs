@@ -110,21 +110,6 @@ impl Attr {
         self.of_new_mount().set & RDONLY != 0
     }
 
-    /// The same without any word on read-only.
-    pub fn without_readonly(self) -> Attr {
-        Attr {
-            set: self.set & !RDONLY,
-            clear: self.clear & !RDONLY,
-            recursive_set: self.recursive_set & !RDONLY,
-            recursive_clear: self.recursive_clear & !RDONLY,
-        }
-    }
-
-    /// Read-only and nothing else.
-    pub fn readonly() -> Attr {
-        Attr { set: RDONLY, ..Attr::default() }
-    }
-
     /// Its options by name, in a fixed order.
     pub fn names(self) -> Vec<String> {
         let mut names = Vec::new();

@@ -140,15 +140,14 @@ pub(super) const TABLE: &[(&str, Meaning)] = &[
     ("nolazytime",     off("lazytime")),
     ("mand",           on(Some("nomand"))),
     ("nomand",         off("mand")),
+    ("iversion",       on(Some("noiversion"))),
+    ("noiversion",     off("iversion")),
 
-    // Nothing to do. `defaults` is what a mount has without options. fsconfig(2) knows no `silent` (which only kept a
-    // failing mount(2) from writing to the kernel's log) and no `iversion` (the filesystems that count versions of
-    // inodes do so always: ext4 since Linux 6.1, xfs and btrfs before). The last four are mount(8)'s own affair.
+    // Nothing to do. `defaults` is what a mount has without options; `silent` only keeps a failing mount(2) from
+    // writing to the kernel's log, and fsconfig(2) does not know it. The last four are mount(8)'s own affair.
     ("defaults",       Nothing),
     ("silent",         Nothing),
     ("loud",           Nothing),
-    ("iversion",       Nothing),
-    ("noiversion",     Nothing),
     ("auto",           Nothing),
     ("noauto",         Nothing),
     ("nouser",         Nothing),

@@ -148,7 +148,8 @@ fn superblock_flags() {
     assert_eq!(flags("sync async"), [(1, "async", false)]);
     assert_eq!(flags("nolazytime lazytime"), [(1, "lazytime", true)]);
     assert_eq!(flags("mand nomand mand"), [(2, "mand", true)]);
-    assert_eq!(flags("silent loud iversion noiversion"), []);
+    assert_eq!(flags("iversion noiversion"), [(1, "noiversion", false)]);
+    assert_eq!(flags("silent loud"), []);
 }
 
 #[test]
