@@ -5,7 +5,7 @@
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::WaitStatus;
 use rvol_runc::plan::process::{Capabilities, IoPriority, Personality, Rlimit, Scheduler, User};
-use rvol_runc::plan::seccomp::{Action, Filter, Rule};
+use rvol_runc::plan::seccomp::{Action, Arg, Compare, Filter, Rule};
 use rvol_runc::security::procfs::Procfs;
 use rvol_runc::security::{attributes, capabilities, environment, keyring, lsm, seccomp};
 use rvol_runc::sys::ns::{Cloned, Parent, clone3};
