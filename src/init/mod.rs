@@ -148,6 +148,7 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
         let (Some(process), Some(launch)) = (&plan.process, launch) else {
             bail!("cannot start: config.json has no `process`");
         };
+        at.step(Step::Signals, launch::reset_signals)?;
         let listener = plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some());
         if let Some(program) = init.seccomp.filter(|_| process.no_new_privileges && !listener) {
             at.step(Step::Seccomp, || load_filter(plan, program, &starter))?;
