@@ -80,7 +80,10 @@ fn waitid(kind: libc::idtype_t, id: libc::id_t, options: libc::c_int) -> nix::Re
         // SAFETY: the kernel fills the siginfo_t.
         match check(unsafe { libc::waitid(kind, id, &raw mut info, options) }.into()) {
             Err(Errno::EINTR) => {}
-            result => break result?,
+            result => {
+                result?;
+                break;
+            }
         }
     }
     // SAFETY: waitid fills the fields of SIGCHLD, or leaves the zeroes.
