@@ -136,8 +136,12 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         Some(process) => {
             // As root first: the directory may be closed to the container's user.
             let entered = launch::enter(&process.cwd).is_ok();
-            let identity = Identity { plan, process, labels: init.labels, filter: init.seccomp };
-            at.step(Step::Identity, || become_the_process(&identity, &channel, &Procfs::open()?, &mut warn))?;
+            let keep = match init.seccomp {
+                Some(_) if !process.no_new_privileges => capabilities::for_filter(),
+                _ => 0,
+            };
+            let labels = init.labels;
+            at.step(Step::Identity, || become_the_process(process, labels, keep, &Procfs::open()?, &mut warn))?;
             if !entered {
                 at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
             }
@@ -145,21 +149,16 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         }
         None => None,
     };
-    if let (Some(process), Some(program)) = (&plan.process, init.seccomp)
-        && process.no_new_privileges
-        && plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some())
-    {
+    let listener = plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some());
+    if let Some(program) = init.seccomp.filter(|_| listener && plan.process.is_some()) {
         at.step(Step::Seccomp, || load_filter(plan, program, &channel))?;
     }
     let starter = at.step(Step::Wait, || launch::wait_for_start(channel, init.start, at))?;
     // From here on whoever started the container is who hears of a failure.
     let result = (|| {
-        let (Some(process), Some(launch)) = (&plan.process, launch) else {
-            bail!("cannot start: config.json has no `process`");
-        };
+        let launch = launch.context("cannot start: config.json has no `process`")?;
         at.step(Step::Signals, launch::reset_signals)?;
-        let listener = plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some());
-        if let Some(program) = init.seccomp.filter(|_| process.no_new_privileges && !listener) {
+        if let Some(program) = init.seccomp.filter(|_| !listener) {
             at.step(Step::Seccomp, || load_filter(plan, program, &starter))?;
         }
         at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Status::Created))?;
@@ -215,42 +214,35 @@ fn set_names(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Everything that makes the caller the container's process, up to its credentials.
+/// Everything that makes the caller the container's process, up to its credentials. Of the capabilities those in
+/// `until_exec` stay besides.
 fn become_the_process(
-    identity: &Identity,
-    channel: &Channel,
+    process: &Process,
+    labels: &Labels,
+    until_exec: u64,
     procfs: &Procfs,
     warn: &mut dyn FnMut(String),
 ) -> Result<()> {
-    let Identity { plan, process, labels, filter } = identity;
     set_attributes(process)?;
     labels.set_exec(procfs)?;
     if process.no_new_privileges {
         process::set_no_new_privileges().call(|| "prctl PR_SET_NO_NEW_PRIVS".into())?;
-    } else if let Some(program) = filter {
-        // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
-        load_filter(plan, program, channel)?;
     }
     attributes::own_stdio(&process.user)?;
     if let Some(capabilities) = &process.capabilities {
         capabilities::drop_bounding(capabilities, warn)?;
     }
     attributes::set_groups(&process.user, warn)?;
-    attributes::set_ids(&process.user, process.capabilities.is_some())?;
-    if let Some(capabilities) = &process.capabilities {
-        capabilities::apply(capabilities, warn)?;
+    attributes::set_ids(&process.user, process.capabilities.is_some() || until_exec != 0)?;
+    match &process.capabilities {
+        Some(capabilities) => capabilities::apply(capabilities, until_exec, warn)?,
+        // Root's stay with it.
+        None if until_exec != 0 && process.user.uid != 0 => capabilities::keep_only(until_exec)?,
+        None => {}
     }
     attributes::umask(&process.user);
     // A change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
     process::set_parent_death_signal(libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())
-}
-
-/// What the last steps need of the plan.
-struct Identity<'a> {
-    plan: &'a Plan,
-    process: &'a Process,
-    labels: &'a Labels,
-    filter: Option<&'a [u8]>,
 }
 
 fn set_attributes(process: &Process) -> Result<()> {
