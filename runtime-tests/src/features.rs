@@ -86,6 +86,14 @@ pub enum Feature {
     ErrnoZero,
     /// The filter is loaded so late that the runtime makes no syscall under it but execve.
     LateSeccomp,
+    /// Sections of the config for other platforms are ignored.
+    OtherPlatforms,
+    /// Of several creates of one id at a time exactly one succeeds, undisturbed.
+    ConcurrentCreate,
+    /// Of several starts at a time exactly one succeeds.
+    ConcurrentStart,
+    /// A create or delete that was killed can be cleaned up and repeated.
+    SurvivesKill,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -137,6 +145,10 @@ impl Feature {
             Feature::SeccompFlags => old_runc((1, 2)).then_some("came with 1.2"),
             Feature::ErrnoZero => None,
             Feature::LateSeccomp => (runc || crun).then_some("goes on working under the filter"),
+            Feature::OtherPlatforms => None,
+            Feature::ConcurrentCreate => (runc || crun).then_some("they disturb each other's cgroup"),
+            Feature::ConcurrentStart => (runc || crun).then_some("several succeed"),
+            Feature::SurvivesKill => (runc || crun).then_some("leaves what it cannot delete"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }
