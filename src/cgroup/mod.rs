@@ -6,10 +6,14 @@
 //! The order that leaks nothing: [`intend`] (looks, makes nothing) → the caller stores [`Intent::record`] →
 //! [`Intent::create`] → clone into it → … → [`Record::remove`].
 
+mod apply;
 mod create;
+mod delegate;
+mod devices;
 mod group;
 mod kill;
 mod record;
+mod resources;
 #[cfg(test)]
 mod tests;
 mod tree;

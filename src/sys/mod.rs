@@ -4,6 +4,7 @@
 //! [`Call`] turns an errno into an error that names the call. Knows nothing of containers, plans or bundles.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 mod error;
 pub mod exec;
 pub mod mount;
