@@ -1,6 +1,18 @@
 //! Facts about the machine and about ourselves, as a plain struct that tests construct.
 
-use std::path::PathBuf;
+use crate::sys::{self, Call, Errno};
+use anyhow::Context;
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use std::path::{Path, PathBuf};
+
+/// Where every distribution mounts its cgroups.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// `PROC_USER_INIT_INO` of `<linux/proc_ns.h>`: the inode number of the initial user namespace, a constant of the ABI.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// What planning may depend on.
 #[derive(Debug, Clone)]
@@ -31,6 +43,111 @@ pub enum CgroupMode {
 impl Host {
     /// Asks the kernel.
     pub fn probe() -> anyhow::Result<Host> {
-        todo!()
+        let release = sys::kernel::release().call(|| "uname".into())?;
+        let cgroup_root = PathBuf::from(CGROUP_ROOT);
+        Ok(Host {
+            kernel: version(&release).with_context(|| format!("read kernel version {release:?}"))?,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            in_user_namespace: in_user_namespace()?,
+            cgroup: CgroupMode::probe(&cgroup_root)?,
+            cgroup_root,
+        })
+    }
+}
+
+/// `6.1` of `6.1.0-18-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// Compares the namespace itself and not its mappings: root's own nested namespace may map all ids to themselves.
+fn in_user_namespace() -> anyhow::Result<bool> {
+    match nix::sys::stat::stat("/proc/self/ns/user") {
+        Ok(stat) => Ok(stat.st_ino != INITIAL_USER_NAMESPACE),
+        // A kernel without user namespaces.
+        Err(Errno::ENOENT) if Path::new("/proc/self/ns").exists() => Ok(false),
+        Err(errno) => Err(errno).call(|| "stat /proc/self/ns/user".into()),
+    }
+}
+
+impl CgroupMode {
+    fn probe(root: &Path) -> anyhow::Result<CgroupMode> {
+        match statfs(root) {
+            Ok(fs) if fs.filesystem_type() == CGROUP2_SUPER_MAGIC => Ok(CgroupMode::Unified),
+            Ok(_) => CgroupMode::list(root),
+            Err(Errno::ENOENT) => Ok(CgroupMode::None),
+            Err(errno) => Err(errno).call(|| format!("statfs {}", root.display())),
+        }
+    }
+
+    /// The hierarchies by their mount points. A link such as `cpu` is a second name of one (`cpu,cpuacct`).
+    fn list(root: &Path) -> anyhow::Result<CgroupMode> {
+        let list = || format!("list {}", root.display());
+        let mut dir =
+            Dir::open(root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).call(list)?;
+        let (mut hierarchies, mut hybrid) = (Vec::new(), false);
+        for entry in dir.iter() {
+            let entry = entry.call(list)?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                _ if entry.file_type() != Some(nix::dir::Type::Directory) => {}
+                b"unified" => hybrid = true,
+                name => hierarchies.push(String::from_utf8_lossy(name).into_owned()),
+            }
+        }
+        hierarchies.sort();
+        let empty = hierarchies.is_empty() && !hybrid;
+        Ok(if empty { CgroupMode::None } else { CgroupMode::Legacy { hierarchies, hybrid } })
+    }
+}
+
+#[cfg(test)]
+impl Host {
+    /// A machine as most are: root, a recent kernel, cgroup v2.
+    pub fn example() -> Host {
+        Host {
+            kernel: (6, 1),
+            uid: 0,
+            gid: 0,
+            in_user_namespace: false,
+            cgroup: CgroupMode::Unified,
+            cgroup_root: PathBuf::from(CGROUP_ROOT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_versions() {
+        assert_eq!(version("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(version("5.14-rc1"), Some((5, 14)));
+        assert_eq!(version("6.18.5+"), Some((6, 18)));
+        assert_eq!(version("banana"), None);
+    }
+
+    #[test]
+    fn probe_agrees_with_proc() {
+        let host = Host::probe().unwrap();
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+        if !host.in_user_namespace {
+            assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "0", "4294967295"]);
+        }
+        if let CgroupMode::Legacy { hierarchies, .. } = &host.cgroup {
+            assert!(!hierarchies.iter().any(|h| h == "unified"), "{hierarchies:?}");
+            assert!(
+                hierarchies.iter().all(|h| host.cgroup_root.join(h).join("cgroup.procs").exists()),
+                "{hierarchies:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_cgroup_directory_is_none() {
+        assert_eq!(CgroupMode::probe(Path::new("/nonexistent/cgroup")).unwrap(), CgroupMode::None);
     }
 }

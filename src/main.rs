@@ -1,5 +1,6 @@
 //! The program: hands the command line to `cli`.
+#![no_main]
+#![allow(unsafe_code)] // for the name of the symbol that the C library looks for
 
-fn main() {
-    std::process::exit(rvol_runc::cli::main());
-}
+#[path = "sys/entry.rs"]
+mod entry;

@@ -1,6 +1,116 @@
-//! The command line.
+//! The command line: one table of commands, one file for each, and the way from argv to an exit code.
+//!
+//! Owns flags, output and how errors are shown. What a command does is in `runtime`; nothing below knows of this module.
+
+mod args;
+mod create;
+mod delete;
+mod features;
+mod global;
+mod help;
+mod kill;
+mod list;
+mod plan;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod version;
+
+use crate::log;
+use anyhow::{Context as _, Result};
+use args::{Action, Flag, Matches, Operand, UsageError, Words};
+use global::Globals;
+use std::ffi::OsString;
+use std::io::Write as _;
+
+/// One command of the table.
+#[derive(Debug)]
+pub struct Command {
+    pub name: &'static str,
+    /// One line for the list of commands.
+    pub about: &'static str,
+    /// What follows the flags in the command's own help; may be empty.
+    pub details: &'static str,
+    /// In groups, since commands share some.
+    pub flags: &'static [&'static [Flag]],
+    /// Those that are required come first.
+    pub operands: &'static [Operand],
+    /// Carries it out; returns the exit code.
+    pub run: fn(&Globals, &Matches) -> Result<i32>,
+}
+
+/// Every command there is, in the order of the help.
+static COMMANDS: &[Command] = &[
+    create::COMMAND,
+    start::COMMAND,
+    run::COMMAND,
+    state::COMMAND,
+    kill::COMMAND,
+    delete::COMMAND,
+    list::COMMAND,
+    plan::COMMAND,
+    spec::COMMAND,
+    features::COMMAND,
+    help::COMMAND,
+];
+
+const CONTAINER_ID: Operand =
+    Operand { name: "CONTAINER-ID", required: true, help: "Name of the container, unique on this host" };
 
 /// Runs the command that the arguments name; returns the exit code.
 pub fn main() -> i32 {
-    1
+    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match execute(&argv) {
+        Ok(code) => code,
+        Err(error) => {
+            match error.downcast_ref::<UsageError>() {
+                Some(usage) => log::error(format_args!("{usage}{}", help::hint(usage, &argv))),
+                None => log::error(format_args!("{error:#}")),
+            }
+            1
+        }
+    }
+}
+
+fn execute(argv: &[OsString]) -> Result<i32> {
+    let mut words = Words::new(argv.iter().cloned(), COMMANDS);
+    let (globals, first) = words.globals()?;
+    // Opened before the rest is read: engines look into the log for a mistake in the command's own flags too.
+    log::open(globals.log.as_deref(), globals.log_format, globals.debug)?;
+    match words.action(first)? {
+        Action::Help(command) => help::print(command).map(|()| 0),
+        Action::Version => version::print().map(|()| 0),
+        Action::Run(command, matches) => (command.run)(&globals, &matches).with_context(|| match matches.operand(0) {
+            Some(subject) => format!("{} {}", command.name, subject.display()),
+            None => command.name.to_owned(),
+        }),
+    }
+}
+
+/// Writes to stdout. That nobody reads (any more) is no fault of the command.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sys::{Errno, SyscallError};
+
+    #[test]
+    fn the_manual_lists_the_words_that_engines_read() {
+        let manual = include_str!("../../docs/errors.md");
+        for errno in [Errno::ENOENT, Errno::EACCES, Errno::EPERM, Errno::ENOTDIR, Errno::ESRCH] {
+            let text = SyscallError { call: "call".into(), errno }.to_string();
+            let words = text.trim_start_matches("call: ").split(" (").next().unwrap();
+            assert!(manual.contains(&format!("`{words}`")), "{words}");
+        }
+        for words in ["executable file not found in $PATH", "container does not exist", "container not running"] {
+            assert!(manual.contains(&format!("`{words}`")), "{words}");
+        }
+    }
 }

@@ -1,1 +1,275 @@
-//! PID 1 of the container, from clone3 to execve.
+//! PID 1 of the container, from clone3 to execve: a list of steps, in the order of runtime.md's lifecycle.
+//!
+//! Runs in a fork of the runtime, so it inherits the plan and the fds and nothing is serialised towards it. Speaks to
+//! the runtime only in frames. Knows nothing of the state directory, cgroup hierarchies or the command line.
+
+mod birth;
+mod console;
+mod launch;
+mod steps;
+
+pub use birth::{Joins, Lineage, flags_at_clone};
+pub use steps::Step;
+
+use crate::cgroup;
+use crate::hooks;
+use crate::ipc::{Cause, Channel, FromInit, Report, ToInit};
+use crate::network;
+use crate::plan::namespaces::Namespace;
+use crate::plan::{Plan, Process};
+use crate::rootfs::{Prepared, Root};
+use crate::security::keyring::{self, Searchable};
+use crate::security::lsm::Labels;
+use crate::security::procfs::Procfs;
+use crate::security::{attributes, capabilities, seccomp};
+use crate::state::{HookState, Status};
+use crate::sys::shared::SharedWord;
+use crate::sys::{Call, process};
+use anyhow::{Context, Result, bail};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use steps::Progress;
+
+/// What the runtime hands to its child.
+pub struct Init<'a> {
+    pub plan: &'a Plan,
+    pub channel: Channel,
+    /// Where init notes its step, so that the runtime can name it if init dies without a word.
+    pub progress: SharedWord,
+    pub lineage: Lineage,
+    pub joins: Joins,
+    pub cgroup: &'a cgroup::Created,
+    pub prepared: Prepared,
+    pub labels: &'a Labels,
+    /// The compiled filter.
+    pub seccomp: Option<&'a [u8]>,
+    /// Where the pty's master goes.
+    pub console_socket: Option<OwnedFd>,
+    pub start: Start,
+    /// Fds from 3 on that the program keeps.
+    pub preserve_fds: u32,
+    /// The runtime has work to do before the first step (id maps, resctrl).
+    pub waits: bool,
+    /// Fds of the runtime that init must not keep; closed, without their owners' destructors, as the first thing.
+    pub not_ours: Vec<RawFd>,
+}
+
+/// Who lets the program start.
+pub enum Start {
+    /// `start`, over a connection to this listening socket.
+    Listener(OwnedFd),
+    /// The runtime itself (`run`).
+    Runtime,
+}
+
+/// Carries the plan out in the child. Never returns: it ends as the container's program, or with the report of what
+/// failed and exit code 1.
+pub fn run(init: Init) -> ! {
+    let channel = match init.channel.share() {
+        Ok(channel) => channel,
+        // Without a channel there is nobody to tell; the runtime sees the end of the connection and names the step.
+        Err(_) => process::exit_now(1),
+    };
+    let progress = Progress::new(init.progress);
+    let Err(error) = carry_out(init, &progress);
+    fail(&channel, &progress, &error)
+}
+
+/// Reports the error and ends.
+fn fail(channel: &Channel, at: &Progress, error: &anyhow::Error) -> ! {
+    let cause = if hooks::has_failed(error) { Cause::Hook } else { Cause::Other };
+    // If the other side is gone there is nobody left to tell.
+    let _ = channel.tell_runtime(&FromInit::Failed(Report::new(at.name(), error, cause)));
+    process::exit_now(1)
+}
+
+fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
+    let plan = init.plan;
+    at.step(Step::Birth, || birth::be_born(&mut init))?;
+    at.step(Step::Cgroup, || init.cgroup.enter_self())?;
+    at.step(Step::Namespaces, || birth::enter_namespaces(&init))?;
+    at.step(Step::Network, || bring_up_network(&init))?;
+
+    let channel = init.channel;
+    let mut warn = |text: String| {
+        // A warning that cannot be delivered means that the runtime is gone, and with it init in a moment.
+        let _ = channel.tell_runtime(&FromInit::Warning(text));
+    };
+    let procfs = Procfs::open()?;
+    if plan.new_keyring {
+        let searchable = match plan.namespaces.user {
+            Namespace::Inherit => Searchable::ByUser,
+            Namespace::New | Namespace::Join(_) => Searchable::ByOthers,
+        };
+        at.step(Step::Keyring, || keyring::join(&plan.id, searchable, init.labels, &procfs, &mut warn))?;
+    }
+    let mut root = at.step(Step::Rootfs, || Root::enter(plan, init.prepared))?;
+    at.step(Step::Mounts, || root.mount_all(plan, &mut warn))?;
+    if plan.hooks.run_in_runtime() {
+        at.step(Step::RuntimeHooks, || ask(&channel, &FromInit::MountsReady))?;
+    }
+    at.step(Step::CreateContainerHooks, || run_hooks(plan, &plan.hooks.create_container, Status::Creating))?;
+    if let Some(process) = &plan.process {
+        at.step(Step::WorkingDirectory, || root.make_cwd(&process.cwd))?;
+        if process.terminal {
+            let socket = init.console_socket.context("process.terminal is true, but there is no console socket")?;
+            at.step(Step::Console, || console::set_up(&root, process, socket))?;
+        }
+    }
+    at.step(Step::Masks, || root.mask_all(plan, &mut warn))?;
+    at.step(Step::Sysctl, || write_sysctls(plan, &procfs))?;
+    at.step(Step::Hostname, || set_names(plan))?;
+    at.step(Step::PivotRoot, || root.pivot(plan))?;
+
+    let launch = match &plan.process {
+        Some(process) => {
+            // As root first: the directory may be closed to the container's user.
+            let entered = launch::enter(&process.cwd).is_ok();
+            let identity = Identity { plan, process, labels: init.labels, filter: init.seccomp };
+            at.step(Step::Identity, || become_the_process(&identity, &channel, &procfs, &mut warn))?;
+            if !entered {
+                at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
+            }
+            Some(at.step(Step::Executable, || launch::prepare(process, &mut warn))?)
+        }
+        None => None,
+    };
+    if let (Some(process), Some(program)) = (&plan.process, init.seccomp)
+        && process.no_new_privileges
+        && plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some())
+    {
+        at.step(Step::Seccomp, || load_filter(plan, program, &channel))?;
+    }
+    drop(procfs);
+    at.step(Step::Descriptors, || launch::mark_descriptors(init.preserve_fds))?;
+    let starter = at.step(Step::Wait, || launch::wait_for_start(channel, init.start, at))?;
+    // From here on whoever started the container is who hears of a failure.
+    let result = (|| {
+        let (Some(process), Some(launch)) = (&plan.process, launch) else {
+            bail!("cannot start: config.json has no `process`");
+        };
+        let listener = plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some());
+        if let Some(program) = init.seccomp.filter(|_| process.no_new_privileges && !listener) {
+            at.step(Step::Seccomp, || load_filter(plan, program, &starter))?;
+        }
+        at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Status::Created))?;
+        at.step(Step::Exec, || launch.exec())
+    })();
+    let Err(error) = result;
+    fail(&starter, at, &error)
+}
+
+/// Tells the runtime where init is and waits until it has done its part.
+fn ask(channel: &Channel, message: &FromInit) -> Result<()> {
+    channel.tell_runtime(message)?;
+    match channel.hear_runtime()? {
+        Some(ToInit::Go) => Ok(()),
+        Some(ToInit::Start) => bail!("start before go"),
+        None => bail!("the runtime is gone"),
+    }
+}
+
+fn bring_up_network(init: &Init) -> Result<()> {
+    if init.plan.namespaces.network == Namespace::New {
+        network::loopback_up()?;
+    }
+    if !init.plan.net_devices.is_empty() {
+        ask(&init.channel, &FromInit::NetworkReady)?;
+    }
+    Ok(())
+}
+
+fn run_hooks(plan: &Plan, list: &[crate::plan::Hook], status: Status) -> Result<()> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let pid = nix::unistd::getpid().as_raw();
+    let state = HookState::of(plan, status, Some(pid));
+    hooks::run_all(list, &state.to_json())
+}
+
+fn write_sysctls(plan: &Plan, procfs: &Procfs) -> Result<()> {
+    for (key, value) in &plan.sysctl {
+        procfs.write_sysctl(key, value).with_context(|| format!("linux.sysctl.{key}"))?;
+    }
+    Ok(())
+}
+
+fn set_names(plan: &Plan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).call(|| format!("sethostname {name}"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        crate::sys::process::setdomainname(name).call(|| format!("setdomainname {name}"))?;
+    }
+    Ok(())
+}
+
+/// Everything that makes the caller the container's process, up to its credentials.
+fn become_the_process(
+    identity: &Identity,
+    channel: &Channel,
+    procfs: &Procfs,
+    warn: &mut dyn FnMut(String),
+) -> Result<()> {
+    let Identity { plan, process, labels, filter } = identity;
+    set_attributes(process)?;
+    labels.set_exec(procfs)?;
+    if process.no_new_privileges {
+        process::set_no_new_privileges().call(|| "prctl PR_SET_NO_NEW_PRIVS".into())?;
+    } else if let Some(program) = filter {
+        // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
+        load_filter(plan, program, channel)?;
+    }
+    attributes::own_stdio(&process.user)?;
+    if let Some(capabilities) = &process.capabilities {
+        capabilities::drop_bounding(capabilities, warn)?;
+    }
+    attributes::set_groups(&process.user, warn)?;
+    attributes::set_ids(&process.user, process.capabilities.is_some())?;
+    if let Some(capabilities) = &process.capabilities {
+        capabilities::apply(capabilities, warn)?;
+    }
+    attributes::umask(&process.user);
+    // A change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
+    process::set_parent_death_signal(libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())
+}
+
+/// What the last steps need of the plan.
+struct Identity<'a> {
+    plan: &'a Plan,
+    process: &'a Process,
+    labels: &'a Labels,
+    filter: Option<&'a [u8]>,
+}
+
+fn set_attributes(process: &Process) -> Result<()> {
+    if let Some(scheduler) = &process.scheduler {
+        attributes::scheduler(scheduler).context("process.scheduler")?;
+    }
+    if let Some(priority) = &process.io_priority {
+        attributes::io_priority(priority).context("process.ioPriority")?;
+    }
+    if let Some(policy) = &process.memory_policy {
+        attributes::memory_policy(policy).context("linux.memoryPolicy")?;
+    }
+    if let Some(personality) = process.personality {
+        attributes::personality(personality).context("linux.personality")?;
+    }
+    attributes::rlimits(0, &process.rlimits).context("process.rlimits")
+}
+
+fn libc_sigkill() -> i32 {
+    nix::sys::signal::Signal::SIGKILL as i32
+}
+
+/// Loads the filter; with a listener, hands it to the runtime.
+fn load_filter(plan: &Plan, program: &[u8], channel: &Channel) -> Result<()> {
+    let Some(seccomp) = &plan.seccomp else { return Ok(()) };
+    if seccomp.listener.is_none() {
+        return seccomp::load(program, seccomp.flags);
+    }
+    let listener = seccomp::load_with_listener(program, seccomp.flags)?;
+    use std::os::fd::AsRawFd;
+    ask(channel, &FromInit::SeccompListener(listener.as_fd().as_raw_fd()))
+}

@@ -4,20 +4,26 @@
 //! [`Problem`] found. Nothing here opens a file or makes a syscall. With `bundle` and `cli/spec` this is the only place
 //! that names oci_spec types; everything after it speaks of plans.
 
+pub mod capabilities;
 pub mod devices;
 pub mod display;
 pub mod hooks;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
+pub mod numbers;
 pub mod options;
+pub mod place;
 pub mod process;
 pub mod rdt;
 pub mod resources;
+pub mod scheduling;
 pub mod seccomp;
 pub mod sysctl;
 pub mod validate;
 
+use crate::bundle::Bundle;
+use crate::host::Host;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,6 +72,65 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+impl Plan {
+    /// What `create` will do for this bundle, or everything in it that the spec or the machine forbids.
+    pub fn new(bundle: &Bundle, request: &Request, host: &Host) -> Result<Plan, Vec<Problem>> {
+        validate::kernel(host).map_err(|problem| vec![problem])?;
+        let mut problems = Vec::new();
+        let plan = Plan::assemble(bundle, request, host, &mut problems);
+        let problems = bundle.misfits.with(problems);
+        if problems.is_empty() { Ok(plan) } else { Err(problems) }
+    }
+
+    fn assemble(bundle: &Bundle, request: &Request, host: &Host, problems: &mut Vec<Problem>) -> Plan {
+        let (spec, linux) = (&bundle.spec, bundle.spec.linux().as_ref());
+        let mut warnings = bundle.warnings.clone();
+        validate::container_id(&request.id, problems);
+        validate::oci_version(spec, problems);
+        let annotations = validate::annotations(spec, problems);
+        let rootfs = validate::rootfs(spec, &bundle.dir, problems);
+        let namespaces = namespaces::plan(linux, host, bundle.misfits.touch("linux.namespaces"), problems);
+        let process = process::plan(spec, problems, &mut warnings);
+        if !bundle.misfits.touch("linux.uidMappings") && !bundle.misfits.touch("linux.gidMappings") {
+            validate::mapped_ids(process.as_ref(), &namespaces, problems);
+        }
+        validate::hidden_paths(linux, &namespaces, problems);
+        let cgroup = resources::plan(spec, request, problems, &mut warnings);
+        Plan {
+            id: request.id.clone(),
+            oci_version: spec.version().clone(),
+            bundle: bundle.dir.clone(),
+            annotations,
+            rootfs,
+            mounts: mounts::plan(spec, &bundle.dir, &namespaces, &cgroup, host, problems, &mut warnings),
+            cgroup,
+            net_devices: network::plan(linux, &namespaces, host, problems),
+            hooks: hooks::plan(spec, problems),
+            masks: mounts::masks(spec),
+            sysctl: sysctl::plan(spec, &namespaces, host, problems),
+            hostname: validate::uts_name("hostname", spec.hostname(), &namespaces, problems),
+            domainname: validate::uts_name("domainname", spec.domainname(), &namespaces, problems),
+            intel_rdt: rdt::plan(linux, request, problems),
+            new_keyring: !request.no_new_keyring,
+            root_change: RootChange::new(request, &namespaces),
+            process,
+            seccomp: seccomp::plan(linux, &bundle.dir, problems, &mut warnings),
+            namespaces,
+            warnings,
+        }
+    }
+}
+
+impl RootChange {
+    fn new(request: &Request, namespaces: &Namespaces) -> RootChange {
+        match (namespaces.mount.is_own(), request.no_pivot) {
+            (false, _) => RootChange::Chroot,
+            (true, true) => RootChange::MoveMount,
+            (true, false) => RootChange::PivotRoot,
+        }
+    }
+}
+
 /// `root` and what `linux` says about it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rootfs {
@@ -108,8 +173,33 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    pub fn new(place: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem { place: place.into(), message: message.into() }
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.place, self.message)
     }
 }
+
+/// Everything that is wrong with a config, as one error: a single problem in a line, several below a heading.
+#[derive(Debug, Clone)]
+pub struct Problems(pub Vec<Problem>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let [problem] = self.0.as_slice() {
+            return problem.fmt(f);
+        }
+        write!(f, "config.json has {} faults:", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests;

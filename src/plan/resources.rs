@@ -14,7 +14,7 @@ pub use limits::{Limit, Resources};
 pub use read::read;
 
 /// Which cgroup the container is in, and who makes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cgroup {
     pub manager: Manager,
     /// Absolute path below each hierarchy's root (cgroupfs).
@@ -23,11 +23,12 @@ pub struct Cgroup {
     /// Host uid that gets the cgroup (v2 only), so that the container can make cgroups of its own below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
+    #[serde(skip_serializing_if = "limits::is_default")]
     pub resources: Resources,
 }
 
 /// What the config says about the place of the cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// An absolute `cgroupsPath`: below the root of every hierarchy.
@@ -35,6 +36,7 @@ pub enum Place {
     /// A relative `cgroupsPath`: below the root for root, else beside the runtime's own cgroup.
     Relative,
     /// No `cgroupsPath`: as `Relative`, named after the container. A machine that allows no cgroup is no error.
+    #[default]
     Default,
 }
 

@@ -1,1 +1,171 @@
 //! The root filesystem: carries out the plan's mounts by fd, from opening the sources to pivot_root.
+//!
+//! [`Prepared`] is the runtime's part, before the clone: all sources as detached trees. [`Root`] is init's: it attaches
+//! them inside the root filesystem, whose fd is the only way to any path of the container. A path is resolved once; from
+//! then on its fd is used (CVE-2021-30465, CVE-2025-52881). Knows nothing of processes, cgroups or sockets.
+
+mod attach;
+mod attr;
+mod console;
+pub mod copy;
+mod devices;
+mod diagnose;
+mod fs;
+mod idmap;
+mod mask;
+mod pivot;
+mod prepare;
+pub mod target;
+
+pub use prepare::Prepared;
+
+use crate::plan::Plan;
+use crate::plan::mounts::Symlinks;
+use crate::plan::namespaces::Namespace;
+use crate::sys::mount::move_mount;
+use crate::sys::{Call, Errno};
+use anyhow::{Context, Result};
+use nix::fcntl::{OFlag, open};
+use nix::mount::MsFlags;
+use nix::sys::stat::{Mode, umask};
+use prepare::{RaisedLimit, Sources};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Where the root filesystem is attached until the root is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Upon the directory that it is a clone of: hooks find it by its path.
+    OwnPath,
+    /// Upon `/`.
+    Top,
+}
+
+/// The container's root filesystem, attached in its mount namespace.
+#[derive(Debug)]
+pub struct Root {
+    /// The directory that is to be `/`, on top of everything mounted there.
+    dir: OwnedFd,
+    place: Place,
+    sources: Vec<Option<OwnedFd>>,
+    idmaps: idmap::Namespaces,
+    /// The soft limit of open files, raised while there are sources.
+    limit: Option<RaisedLimit>,
+    in_user_namespace: bool,
+    /// Mounts that become read-only when all are made, and their targets.
+    readonly_at_end: Vec<(PathBuf, OwnedFd)>,
+    /// The directory of the device made last: the next one is mostly beside it.
+    parent: Option<(PathBuf, OwnedFd)>,
+    masks: mask::Covers,
+}
+
+impl Root {
+    /// Takes the mount namespace that the caller has unshared or joined, and attaches the root filesystem in it.
+    ///
+    /// In init, as root of its user namespace, before anything else is mounted.
+    pub fn enter(plan: &Plan, prepared: Prepared) -> Result<Root> {
+        let Prepared { sources, limit, .. } = prepared;
+        let sources = match sources {
+            Some(sources) => sources,
+            // Before the next step, so that a slave source still has its master.
+            None => Sources::open(plan)?,
+        };
+        // Nothing that we mount or unmount may reach the host. Slave and not private: what the host unmounts goes away
+        // here as well, and no device is kept busy while hooks run.
+        let none = None::<&str>;
+        nix::mount::mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
+            .call(|| "make / a recursive slave".into())?;
+        let (point, place) = open_point(&plan.rootfs.path)?;
+        move_mount(sources.root.as_fd(), point.as_fd())
+            .call(|| "move_mount".into())
+            .with_context(|| format!("root.path {}", plan.rootfs.path.display()))?;
+        Ok(Root {
+            dir: sources.root,
+            place,
+            sources: sources.trees,
+            idmaps: sources.idmaps,
+            limit,
+            in_user_namespace: plan.namespaces.user != Namespace::Inherit,
+            readonly_at_end: Vec::new(),
+            parent: None,
+            masks: mask::Covers::default(),
+        })
+    }
+
+    /// Carries out `plan.mounts` in order: binds, filesystems, devices and links.
+    ///
+    /// A failure of what the plan calls best effort goes to `warn`.
+    pub fn mount_all(&mut self, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
+        let _umask = Umask::none();
+        for index in 0..plan.mounts.len() {
+            let mount = &plan.mounts[index];
+            let done = self.carry_out(plan, index, warn);
+            required(mount, done, warn)?;
+        }
+        for (path, mount) in self.readonly_at_end.drain(..) {
+            attr::make_readonly(mount.as_fd()).call(|| format!("mount_setattr +ro {}", path.display()))?;
+        }
+        self.parent = None;
+        self.limit = None;
+        Ok(())
+    }
+
+    /// Carries out `plan.masks`: masked and read-only paths.
+    pub fn mask_all(&mut self, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
+        for mount in &plan.masks {
+            let done = self.mask(mount);
+            required(mount, done, warn)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the directory `process.cwd` where it is missing.
+    pub fn make_cwd(&self, cwd: &Path) -> Result<()> {
+        let _umask = Umask::none();
+        target::open_or_make(self.dir.as_fd(), cwd, Symlinks::Follow, || Ok(target::Make::Directory))
+            .map(drop)
+            .with_context(|| format!("make process.cwd {}", cwd.display()))
+    }
+}
+
+/// The directory that the root filesystem is attached to: its own path. Where the root of a user namespace may not go
+/// there, or a joined namespace has no such path, `/` does as well: pivot_root(2) takes any mount below the old root.
+fn open_point(path: &Path) -> Result<(OwnedFd, Place)> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    if path.parent().is_some() {
+        match open(path, flags, Mode::empty()) {
+            Ok(point) => return Ok((point, Place::OwnPath)),
+            Err(Errno::EACCES | Errno::ENOENT) => {}
+            Err(errno) => return Err(errno).call(|| format!("open root.path {}", path.display())),
+        }
+    }
+    Ok((open("/", flags, Mode::empty()).call(|| "open /".into())?, Place::Top))
+}
+
+/// Adds the operation's place to its error, or makes a warning of it where the plan allows that.
+fn required(mount: &crate::plan::Mount, done: Result<()>, warn: &mut dyn FnMut(String)) -> Result<()> {
+    use crate::plan::Requirement;
+    let Err(error) = done.with_context(|| prepare::at(mount)) else { return Ok(()) };
+    match mount.requirement {
+        Requirement::Must => Err(error),
+        Requirement::BestEffort(why) => {
+            warn(format!("{error:#} (left out: {why})"));
+            Ok(())
+        }
+    }
+}
+
+/// A umask of 0, so that modes are what they say; the old one comes back when this is dropped.
+struct Umask(Mode);
+
+impl Umask {
+    fn none() -> Umask {
+        Umask(umask(Mode::empty()))
+    }
+}
+
+impl Drop for Umask {
+    fn drop(&mut self) {
+        umask(self.0);
+    }
+}

@@ -1,1 +1,88 @@
-//! The operations: create, start, run, kill, delete, state, list.
+//! The operations: what each command does, in which order, and how it is undone.
+//!
+//! Ties the plan, the state directory, the cgroup and init together. The work itself is done elsewhere.
+
+mod create;
+mod delete;
+mod dialogue;
+mod foreground;
+mod idmap;
+mod kill;
+mod query;
+mod record;
+mod run;
+mod start;
+mod terminal;
+
+pub use crate::state::State;
+pub use create::create;
+pub use delete::delete;
+pub use kill::kill;
+pub use query::{list, state};
+pub use run::run;
+pub use start::start;
+
+use crate::bundle::{Bundle, LoadError};
+use crate::host::Host;
+use crate::plan::resources::Manager;
+use crate::plan::{Plan, Problems, Request};
+use crate::store::Store;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// The global flags.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The directory of the containers' state.
+    pub root: PathBuf,
+    pub cgroup_manager: Manager,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+}
+
+impl Context {
+    fn store(&self) -> Store {
+        Store::new(self.root.clone())
+    }
+}
+
+/// The flags that `create` and `run` share.
+#[derive(Debug, Clone, Default)]
+pub struct CreateArgs {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub console_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    /// Number of fds from 3 on that the container's process keeps.
+    pub preserve_fds: u32,
+}
+
+/// The flags of `run` alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunArgs {
+    pub detach: bool,
+    /// Keep the container after its process has ended.
+    pub keep: bool,
+    pub no_subreaper: bool,
+}
+
+/// Reads the bundle and plans; no side effects.
+pub fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
+    let host = Host::probe()?;
+    let bundle = Bundle::load(&args.bundle).map_err(|error| match error {
+        LoadError::File(error) => error,
+        LoadError::Shape(problems) => Problems(problems).into(),
+    })?;
+    let request = Request {
+        id: args.id.clone(),
+        bundle: bundle.dir.clone(),
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        cgroup_manager: context.cgroup_manager,
+    };
+    let plan = Plan::new(&bundle, &request, &host).map_err(Problems)?;
+    Ok((plan, host))
+}

@@ -1,1 +1,240 @@
-//! attributes
+//! What the process is besides its capabilities: limits, scheduling, memory policy, personality, and its ids.
+//!
+//! One function for each attribute, each one or two syscalls, called by init in its order. Some can also be set from
+//! outside by the runtime, which has privileges that a process in a new user namespace lacks: these take a pid.
+
+use crate::plan::process::{IoPriority, MemoryPolicy, Personality, Rlimit, Scheduler, User};
+use crate::security::procfs::Procfs;
+use crate::sys::credentials::{self, Limit};
+use crate::sys::process::{self, SchedAttr};
+use crate::sys::{Call, Errno};
+use anyhow::{Context, Result, ensure};
+use std::os::fd::AsFd;
+
+/// Sets the limits of process `pid` (0: the caller). Raising a hard limit takes CAP_SYS_RESOURCE in the initial user
+/// namespace, so for a container with its own one the runtime sets them from outside.
+pub fn rlimits(pid: libc::pid_t, rlimits: &[Rlimit]) -> Result<()> {
+    for Rlimit { resource, soft, hard } in rlimits.iter().copied() {
+        let describe = || format!("set {} to soft {}, hard {}", rlimit_name(resource), shown(soft), shown(hard));
+        match credentials::set_limit(pid, resource, Limit { soft, hard }) {
+            Ok(()) => {}
+            Err(Errno::EPERM) => {
+                let now = credentials::limit(pid, resource).map_or_else(|_| "unknown".into(), |l| shown(l.hard));
+                let why = format!("the hard limit is {now} and raising it needs CAP_SYS_RESOURCE: prlimit");
+                return Err(Errno::EPERM).call(|| why).with_context(describe);
+            }
+            Err(e) => return Err(e).call(|| "prlimit".into()).with_context(describe),
+        }
+    }
+    Ok(())
+}
+
+fn shown(limit: u64) -> String {
+    if limit == u64::MAX { "unlimited".into() } else { limit.to_string() }
+}
+
+fn rlimit_name(resource: u32) -> String {
+    // In the order of <asm-generic/resource.h>, which x86, Arm, RISC-V and POWER share.
+    const NAMES: [&str; 16] = [
+        "CPU",
+        "FSIZE",
+        "DATA",
+        "STACK",
+        "CORE",
+        "RSS",
+        "NPROC",
+        "NOFILE",
+        "MEMLOCK",
+        "AS",
+        "LOCKS",
+        "SIGPENDING",
+        "MSGQUEUE",
+        "NICE",
+        "RTPRIO",
+        "RTTIME",
+    ];
+    NAMES.get(resource as usize).map_or_else(|| format!("rlimit {resource}"), |name| format!("RLIMIT_{name}"))
+}
+
+/// Writes `oom_score_adj` of process `pid` (as this procfs numbers it; `None`: the caller).
+///
+/// A process that is not dumpable cannot write its own in a user namespace, as the file then belongs to the root of the
+/// user namespace that its memory was made in: there the runtime writes it from outside.
+pub fn oom_score_adj(procfs: &Procfs, pid: Option<libc::pid_t>, value: i32) -> Result<()> {
+    let path = pid.map_or_else(|| "self/oom_score_adj".into(), |pid| format!("{pid}/oom_score_adj"));
+    procfs.write(&path, value.to_string().as_bytes()).with_context(|| match value {
+        ..0 => format!("set oomScoreAdj {value} (going below the present value needs CAP_SYS_RESOURCE)"),
+        _ => format!("set oomScoreAdj {value}"),
+    })
+}
+
+/// Sets the scheduling policy of the caller.
+pub fn scheduler(scheduler: &Scheduler) -> Result<()> {
+    let attr = SchedAttr {
+        policy: scheduler.policy,
+        flags: scheduler.flags,
+        nice: scheduler.nice,
+        priority: scheduler.priority,
+        runtime: scheduler.runtime,
+        deadline: scheduler.deadline,
+        period: scheduler.period,
+        ..SchedAttr::default()
+    };
+    process::sched_setattr(&attr).call(|| format!("sched_setattr policy {}", scheduler.policy)).map_err(|error| {
+        let why = match crate::sys::errno_of(&error) {
+            Some(Errno::EPERM) => "set the scheduler (needs CAP_SYS_NICE; a deadline also needs all CPUs)",
+            Some(Errno::EBUSY) => "set the scheduler (not enough bandwidth for this deadline)",
+            _ => "set the scheduler",
+        };
+        error.context(why)
+    })
+}
+
+/// Sets the I/O priority of the caller.
+pub fn io_priority(priority: &IoPriority) -> Result<()> {
+    let IoPriority { class, level } = *priority;
+    process::ioprio_set(class, level).call(|| format!("ioprio_set class {class} level {level}"))
+}
+
+/// Binds process `pid` (0: the caller) to the CPUs given: `execCPUAffinity.initial` before it enters the container's
+/// cgroup, `final` after it.
+pub fn cpu_affinity(pid: libc::pid_t, cpus: &[u32]) -> Result<()> {
+    // CONFIG_NR_CPUS has never been larger; the mask of a huge number would be huge as well.
+    const MOST: u32 = 8192;
+    ensure!(cpus.iter().all(|&cpu| cpu < MOST), "set CPU affinity to {cpus:?}: no CPU has a number above {}", MOST - 1);
+    process::sched_setaffinity(pid, cpus).call(|| format!("sched_setaffinity {cpus:?}"))
+}
+
+/// Sets the execution domain of the caller.
+pub fn personality(personality: Personality) -> Result<()> {
+    const PER_LINUX: u32 = 0;
+    const PER_LINUX32: u32 = 8;
+    let persona = match personality {
+        Personality::Linux => PER_LINUX,
+        Personality::Linux32 => PER_LINUX32,
+    };
+    process::set_personality(persona).call(|| format!("personality {personality:?}"))
+}
+
+/// Sets the NUMA memory policy of the caller.
+pub fn memory_policy(policy: &MemoryPolicy) -> Result<()> {
+    let describe = || format!("set_mempolicy mode {:#x} nodes {:?}", policy.mode, policy.nodes);
+    // The kernel refuses nodes above its MAX_NUMNODES (at most 1024) too, but only after we have built their mask.
+    ensure!(policy.nodes.iter().all(|&node| node < 1024), "{}: no node has a number above 1023", describe());
+    process::set_mempolicy(policy.mode, &policy.nodes).call(describe)
+}
+
+/// Sets the umask: the config's, else 022 as runc and crun do.
+pub fn umask(user: &User) {
+    process::umask(user.umask.unwrap_or(0o022));
+}
+
+/// Gives the standard streams to the user, so that a process that is not root can open its own terminal or pipe again
+/// (`/proc/self/fd/1`). `/dev/null` belongs to everybody and stays as it is.
+pub fn own_stdio(user: &User) -> Result<()> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let stat = match nix::sys::stat::fstat(fd) {
+            Ok(stat) => stat,
+            // A stream may be closed.
+            Err(Errno::EBADF) => continue,
+            Err(e) => return Err(e).call(|| "fstat of a standard stream".into()),
+        };
+        let null = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
+        if null || stat.st_uid == user.uid {
+            continue;
+        }
+        match process::fchown(fd, Some(user.uid), None) {
+            // Its owner is not mapped in our user namespace, or it lies on a read-only filesystem: it is the host's to
+            // give, and the process can still use the open stream.
+            Ok(()) | Err(Errno::EPERM | Errno::EROFS | Errno::EINVAL) => {}
+            Err(e) => return Err(e).call(|| format!("fchown of a standard stream to {}", user.uid)),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the supplementary groups, while the caller still has CAP_SETGID.
+///
+/// Where they cannot be set (a user namespace with `setgroups` denied, or no privileges at all) the groups of the
+/// caller stay; that is said when the config asks for groups.
+pub fn set_groups(user: &User, warn: &mut dyn FnMut(String)) -> Result<()> {
+    let groups = &user.additional_gids;
+    match credentials::set_groups(groups) {
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM) if groups.is_empty() => Ok(()),
+        Err(Errno::EPERM) => {
+            warn(format!(
+                "process.user.additionalGids {groups:?} are not set: setgroups is denied here \
+                 (/proc/self/setgroups of the user namespace, or CAP_SETGID is missing)"
+            ));
+            Ok(())
+        }
+        Err(Errno::EINVAL) => Err(Errno::EINVAL).call(|| "setgroups".into()).with_context(|| {
+            format!("a group of process.user.additionalGids {groups:?} is not mapped in the user namespace")
+        }),
+        Err(e) => Err(e).call(|| format!("setgroups {groups:?}")),
+    }
+}
+
+/// Becomes the user. With a plan of capabilities the permitted set is kept (`keep_capabilities`) for
+/// `capabilities::apply`, which must follow. The kernel clears the parent-death signal and makes the process
+/// non-dumpable when ids change: whoever relies on the signal sets it again.
+pub fn set_ids(user: &User, keep_capabilities: bool) -> Result<()> {
+    // Root keeps its capabilities anyway. The flag goes with the execve.
+    if keep_capabilities && user.uid != 0 {
+        process::set_keep_capabilities(true).call(|| "prctl PR_SET_KEEPCAPS".into())?;
+    }
+    let (uid, gid) = (user.uid, user.gid);
+    credentials::set_gid(gid).map_err(|e| unmapped(e, "gid", gid))?;
+    credentials::set_uid(uid).map_err(|e| unmapped(e, "uid", uid))
+}
+
+fn unmapped(errno: Errno, kind: &str, id: u32) -> anyhow::Error {
+    let error = crate::sys::SyscallError { call: format!("setres{kind} {id}"), errno };
+    match errno {
+        Errno::EINVAL => {
+            anyhow::Error::from(error).context(format!("cannot set{kind} to unmapped {kind} {id} in user namespace"))
+        }
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_shown_by_their_names() {
+        assert_eq!(rlimit_name(7), "RLIMIT_NOFILE");
+        assert_eq!(rlimit_name(99), "rlimit 99");
+        assert_eq!(shown(u64::MAX), "unlimited");
+        let error = rlimits(0, &[Rlimit { resource: 99, soft: 1, hard: 1 }]).unwrap_err();
+        let text = "set rlimit 99 to soft 1, hard 1: prlimit: invalid argument (EINVAL)";
+        assert_eq!(format!("{error:#}"), text);
+        let error = rlimits(0, &[Rlimit { resource: 7, soft: 2, hard: 1 }]).unwrap_err();
+        assert!(format!("{error:#}").starts_with("set RLIMIT_NOFILE to soft 2, hard 1: "), "{error:#}");
+    }
+
+    #[test]
+    fn numbers_beyond_any_machine_are_refused_before_a_mask_is_built() {
+        assert!(cpu_affinity(0, &[u32::MAX]).unwrap_err().to_string().contains("no CPU has a number above 8191"));
+        let policy = MemoryPolicy { mode: 2, nodes: vec![u32::MAX] };
+        assert!(memory_policy(&policy).unwrap_err().to_string().contains("no node has a number above 1023"));
+    }
+
+    #[test]
+    fn refusals_of_the_kernel_name_the_call() {
+        let policy = MemoryPolicy { mode: 99, nodes: vec![] };
+        let text = "set_mempolicy mode 0x63 nodes []: invalid argument (EINVAL)";
+        assert_eq!(format!("{:#}", memory_policy(&policy).unwrap_err()), text);
+        let error = io_priority(&IoPriority { class: 7, level: 0 }).unwrap_err();
+        assert_eq!(format!("{error:#}"), "ioprio_set class 7 level 0: invalid argument (EINVAL)");
+        let none = Scheduler { policy: 99, nice: 0, priority: 0, flags: 0, runtime: 0, deadline: 0, period: 0 };
+        let error = format!("{:#}", scheduler(&none).unwrap_err());
+        assert_eq!(error, "set the scheduler: sched_setattr policy 99: invalid argument (EINVAL)");
+        let error = format!("{:#}", unmapped(Errno::EINVAL, "gid", 7));
+        let text = "cannot setgid to unmapped gid 7 in user namespace: setresgid 7: invalid argument (EINVAL)";
+        assert_eq!(error, text);
+    }
+}

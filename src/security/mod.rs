@@ -3,6 +3,7 @@
 
 pub mod attributes;
 pub mod capabilities;
+pub mod environment;
 pub mod keyring;
 pub mod lsm;
 pub mod procfs;

@@ -1,1 +1,327 @@
-//! The state directory: one directory a container.
+//! The state directory: one directory a container, each file in it written once.
+//!
+//! `<root>/<id>/` is locked (flock on the directory itself) by whoever changes the container. `container.json` is
+//! written before the first side effect of `create` and is what `delete` works from; `init.json` is written when init is
+//! ready. Status is derived from what is, never stored. Knows nothing of how containers are made.
+
+mod status;
+
+pub use status::start_time;
+
+use crate::sys::{Call, Errno};
+use anyhow::{Context, Result, bail};
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The container's first process. A pid alone may be reused; with its start time it is one process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InitRecord {
+    pub pid: i32,
+    /// Clock ticks after boot (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+}
+
+/// Init listens here until it executes the program.
+pub const START_SOCKET: &str = "start.sock";
+const RECORD: &str = "container.json";
+const INIT: &str = "init.json";
+
+/// The directory that holds all containers' directories.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A container's directory.
+#[derive(Debug)]
+pub struct Entry {
+    id: String,
+    dir: Handle,
+    root: PathBuf,
+}
+
+/// The directory's fd, with or without the lock that belongs to it.
+#[derive(Debug)]
+enum Handle {
+    Plain(OwnedFd),
+    Locked(Flock<OwnedFd>),
+}
+
+/// Whether an [`Entry`] is opened to look or to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// No lock: reads what is there now.
+    Read,
+    /// Waits for the exclusive lock.
+    Change,
+}
+
+impl Store {
+    pub fn new(root: PathBuf) -> Store {
+        Store { root }
+    }
+
+    /// Makes the directory of a new container and locks it. An id that is taken is an error.
+    pub fn create(&self, id: &str) -> Result<Entry> {
+        let path = self.root.join(id);
+        let made = match mkdir_private(&path) {
+            Err(Errno::ENOENT) => {
+                make_root(&self.root)?;
+                mkdir_private(&path)
+            }
+            result => result,
+        };
+        match made {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => bail!("container with id exists: {id}"),
+            Err(errno) => return Err(errno).call(|| format!("mkdir {}", path.display())),
+        }
+        // Between the mkdir and the lock a `delete --force` may have taken the directory away again.
+        self.lock(id, self.open_dir(id)?)?
+            .filter(Entry::is_linked)
+            .with_context(|| format!("container {id} was deleted while it was created"))
+    }
+
+    /// The directory of an existing container.
+    pub fn open(&self, id: &str, access: Access) -> Result<Entry> {
+        check_id(id)?;
+        loop {
+            let dir = self.open_dir(id)?;
+            if access == Access::Read {
+                return Ok(Entry { id: id.to_owned(), dir: Handle::Plain(dir), root: self.root.clone() });
+            }
+            let Some(entry) = self.lock(id, dir)? else { continue };
+            // Whoever held the lock may have deleted the container.
+            if entry.is_linked() {
+                return Ok(entry);
+            }
+        }
+    }
+
+    /// The ids of all containers, sorted.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let mut dir = match Dir::open(&self.root, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(Vec::new()),
+            dir => dir.call(|| format!("open {}", self.root.display()))?,
+        };
+        let mut ids = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.call(|| format!("read {}", self.root.display()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if check_id(&name).is_ok() && entry.file_type() != Some(nix::dir::Type::File) {
+                ids.push(name);
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn open_dir(&self, id: &str) -> Result<OwnedFd> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match nix::fcntl::open(&self.root.join(id), flags, Mode::empty()) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => bail!(NotFound(id.to_owned())),
+            result => result.call(|| format!("open {}", self.root.join(id).display())),
+        }
+    }
+
+    fn lock(&self, id: &str, dir: OwnedFd) -> Result<Option<Entry>> {
+        match Flock::lock(dir, FlockArg::LockExclusive) {
+            Ok(dir) => Ok(Some(Entry { id: id.to_owned(), dir: Handle::Locked(dir), root: self.root.clone() })),
+            Err((_, Errno::EINTR)) => Ok(None),
+            Err((_, errno)) => Err(errno).call(|| format!("flock {id}")),
+        }
+    }
+}
+
+/// There is no container with this id. Engines search for "does not exist".
+#[derive(Debug)]
+pub struct NotFound(pub String);
+
+impl std::fmt::Display for NotFound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "container does not exist: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotFound {}
+
+impl Entry {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        match &self.dir {
+            Handle::Plain(fd) => fd.as_fd(),
+            Handle::Locked(lock) => lock.as_fd(),
+        }
+    }
+
+    /// Writes the intent: what `delete` must know, before anything is done.
+    pub fn write_record(&self, record: &impl Serialize) -> Result<()> {
+        self.write_new(RECORD, record)
+    }
+
+    /// Writes init's identity. From here on the container is created.
+    pub fn write_init(&self, init: &InitRecord) -> Result<()> {
+        self.write_new(INIT, init)
+    }
+
+    /// The intent; `None` when `create` was killed before it wrote it.
+    pub fn record<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.read(RECORD)
+    }
+
+    /// Init's identity; `None` before the container is created.
+    pub fn init(&self) -> Result<Option<InitRecord>> {
+        self.read(INIT)
+    }
+
+    /// Removes the directory and what is in it. Other processes that wait for the lock then see that it is gone.
+    pub fn remove(&self) -> Result<()> {
+        let describe = |name: &str| format!("unlink {}/{}/{name}", self.root.display(), self.id);
+        let mut dir = Dir::openat(self.dir(), ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .call(|| format!("open {}", self.id))?;
+        for entry in dir.iter() {
+            let entry = entry.call(|| format!("read {}", self.id))?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            match unlinkat(self.dir(), name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno).call(|| describe(&name.to_string_lossy())),
+            }
+        }
+        let path = self.root.join(&self.id);
+        match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).call(|| format!("rmdir {}", path.display())),
+        }
+    }
+
+    /// Removes the start socket's name, after init has executed the program.
+    pub fn remove_start_socket(&self) -> Result<()> {
+        match unlinkat(self.dir(), START_SOCKET, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).call(|| format!("unlink {START_SOCKET}")),
+        }
+    }
+
+    /// Whether another process holds the lock, as `create` does while it works.
+    pub fn is_busy(&self) -> Result<bool> {
+        if matches!(self.dir, Handle::Locked(_)) {
+            return Ok(false);
+        }
+        // A second open file of the directory: a lock taken on `self.dir` would belong to us.
+        let dir = openat(self.dir(), ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .call(|| format!("open {}", self.id))?;
+        match Flock::lock(dir, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, errno)) => Err(errno).call(|| format!("flock {}", self.id)),
+        }
+    }
+
+    fn is_linked(&self) -> bool {
+        let by_path =
+            nix::sys::stat::fstatat(nix::fcntl::AT_FDCWD, &self.root.join(&self.id), AtFlags::AT_SYMLINK_NOFOLLOW);
+        match (by_path, fstat(self.dir())) {
+            (Ok(path), Ok(fd)) => path.st_ino == fd.st_ino && path.st_dev == fd.st_dev,
+            _ => false,
+        }
+    }
+
+    fn write_new(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let temporary = format!(".{name}");
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.dir(), temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
+            .call(|| format!("create {name} in the state directory"))?;
+        let json = serde_json::to_vec(value).with_context(|| format!("serialise {name}"))?;
+        std::fs::File::from(file).write_all(&json).call(|| format!("write {name} in the state directory"))?;
+        // A rename onto a new name: nobody ever reads half a file.
+        nix::fcntl::renameat(self.dir(), temporary.as_str(), self.dir(), name)
+            .call(|| format!("rename {name} in the state directory"))
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = match openat(self.dir(), name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            result => result.call(|| format!("open {name} of container {}", self.id))?,
+        };
+        let mut json = Vec::with_capacity(4096);
+        std::fs::File::from(file).read_to_end(&mut json).call(|| format!("read {name} of container {}", self.id))?;
+        serde_json::from_slice(&json).with_context(|| format!("{name} of container {} is damaged", self.id)).map(Some)
+    }
+}
+
+fn mkdir_private(path: &Path) -> nix::Result<()> {
+    mkdirat(nix::fcntl::AT_FDCWD, path, Mode::S_IRWXU)
+}
+
+fn make_root(root: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root).call(|| format!("mkdir {}", root.display()))
+}
+
+/// Refuses ids that could name another directory: `^[A-Za-z0-9_+.-]+$`, not `.` or `..`, at most 255 bytes.
+pub fn check_id(id: &str) -> Result<()> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_+.-".contains(&b);
+    if id.is_empty() {
+        bail!("container id cannot be empty");
+    }
+    if id == "." || id == ".." || id.len() > 255 || !id.bytes().all(allowed) {
+        bail!("invalid container id format: {id:?} (letters, digits and _ + . - , at most 255)");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().join("state"));
+        (dir, store)
+    }
+
+    #[test]
+    fn one_id_is_created_once() {
+        let (_dir, store) = store();
+        let entry = store.create("a").unwrap();
+        assert_eq!(store.create("a").unwrap_err().to_string(), "container with id exists: a");
+        entry.remove().unwrap();
+        assert_eq!(store.open("a", Access::Read).unwrap_err().to_string(), "container does not exist: a");
+        store.create("a").unwrap();
+        assert_eq!(store.ids().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_creator_is_seen_as_busy() {
+        let (_dir, store) = store();
+        let entry = store.create("a").unwrap();
+        let other = store.open("a", Access::Read).unwrap();
+        assert!(other.is_busy().unwrap());
+        drop(entry);
+        assert!(!other.is_busy().unwrap());
+    }
+
+    #[test]
+    fn ids_cannot_leave_the_directory() {
+        for bad in ["", ".", "..", "a/b", "../a", "a b", "é", "a\0"] {
+            assert!(check_id(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "A.b-c_d+1", "..."] {
+            check_id(good).unwrap();
+        }
+    }
+}

@@ -23,6 +23,23 @@ impl fmt::Display for SyscallError {
 
 impl std::error::Error for SyscallError {}
 
+/// A failed call on a filesystem context, with the kernel's own words in the place of the errno's text:
+/// `fsconfig size=banana: tmpfs: Bad value for 'size' (EINVAL)`.
+#[derive(Debug, Clone)]
+pub struct ContextError {
+    pub call: String,
+    pub message: String,
+    pub errno: Errno,
+}
+
+impl fmt::Display for ContextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({:?})", self.call, self.message, self.errno)
+    }
+}
+
+impl std::error::Error for ContextError {}
+
 /// Names the call that an errno came from.
 pub trait Call<T> {
     /// Turns `Err(errno)` into a [`SyscallError`] whose text starts with what `describe` returns.
@@ -46,7 +63,10 @@ impl<T> Call<T> for std::io::Result<T> {
 
 /// The errno at the root of an error chain, if there is one.
 pub fn errno_of(error: &anyhow::Error) -> Option<Errno> {
-    error.chain().find_map(|e| e.downcast_ref::<SyscallError>().map(|s| s.errno))
+    error.chain().find_map(|e| {
+        let plain = e.downcast_ref::<SyscallError>().map(|s| s.errno);
+        plain.or_else(|| e.downcast_ref::<ContextError>().map(|c| c.errno))
+    })
 }
 
 #[cfg(test)]

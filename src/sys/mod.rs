@@ -5,18 +5,23 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod credentials;
 mod error;
 pub mod exec;
+pub mod file;
+pub mod kernel;
 pub mod mount;
+pub mod net;
 pub mod ns;
 pub mod path;
 pub mod pidfd;
 pub mod process;
 pub mod seccomp;
 pub mod shared;
+pub mod socket;
 pub mod tty;
 
-pub use error::{Call, SyscallError, errno_of};
+pub use error::{Call, ContextError, SyscallError, errno_of};
 pub use nix::errno::Errno;
 
 /// The kernel's answer to a raw syscall as a `Result`.

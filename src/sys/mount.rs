@@ -108,6 +108,17 @@ impl FsContext {
         Ok(FsContext { fd })
     }
 
+    /// `fspick(2)`: the context of the filesystem that is mounted at `mount`, for [`FsContext::reconfigure`].
+    pub fn pick(mount: BorrowedFd) -> nix::Result<FsContext> {
+        const FSPICK_CLOEXEC: u32 = 0x1;
+        const FSPICK_EMPTY_PATH: u32 = 0x8;
+        // SAFETY: the path is a static NUL-terminated string.
+        let fd = owned(unsafe {
+            libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH)
+        })?;
+        Ok(FsContext { fd })
+    }
+
     fn config(&self, command: u32, key: Option<&str>, value: Option<&[u8]>) -> nix::Result<()> {
         let key = key.map(|k| cstring(k.as_bytes())).transpose()?;
         let value = value.map(cstring).transpose()?;
@@ -132,6 +143,11 @@ impl FsContext {
     /// `fsconfig(FSCONFIG_CMD_CREATE)`.
     pub fn create(&self) -> nix::Result<()> {
         self.config(6, None, None)
+    }
+
+    /// `fsconfig(FSCONFIG_CMD_RECONFIGURE)`: applies the parameters to the filesystem of [`FsContext::pick`].
+    pub fn reconfigure(&self) -> nix::Result<()> {
+        self.config(7, None, None)
     }
 
     /// `fsmount(2)`: the new, detached mount with the `MOUNT_ATTR_*` given.

@@ -7,6 +7,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub const CLONE_NEWTIME: u64 = 0x0000_0080;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// Whose child the new process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// The caller's.
+    Caller,
+    /// The caller's parent's (CLONE_PARENT), with the caller's own exit signal.
+    CallersParent,
+}
+
 /// Who returns from [`clone3`].
 pub enum Cloned {
     Child,
@@ -33,15 +42,18 @@ struct CloneArgs {
 /// `clone3(2)` like fork: the child returns with a copy of the caller's memory.
 ///
 /// `namespaces` are `CLONE_NEW*` bits; with `cgroup`, an fd of a cgroup v2 directory, the child is born in it.
-/// The caller must be single-threaded, as after a fork only the calling thread exists; EBUSY if it is not.
-pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
+/// The caller must be single-threaded: after a fork only the calling thread exists.
+pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: Parent) -> nix::Result<Cloned> {
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };
+    match parent {
+        Parent::Caller => args.exit_signal = libc::SIGCHLD as u64,
+        Parent::CallersParent => args.flags |= libc::CLONE_PARENT as u64,
+    }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;

@@ -31,3 +31,22 @@ pub fn wait(pidfd: BorrowedFd) -> nix::Result<WaitStatus> {
         }
     }
 }
+
+/// `pidfd_getfd(2)`: a copy of the other process's fd number `fd`; the caller may ptrace that process.
+pub fn get_fd(pidfd: BorrowedFd, fd: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: no pointers are passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })?;
+    // SAFETY: a new fd that only we own.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Waits until the process, which need not be a child, has ended.
+pub fn wait_for_end(pidfd: BorrowedFd) -> nix::Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}

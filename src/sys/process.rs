@@ -3,7 +3,7 @@
 use super::check;
 use nix::errno::Errno;
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// `struct sched_attr` of `<linux/sched/types.h>`, version 1 (56 bytes).
 #[repr(C)]
@@ -94,11 +94,28 @@ pub fn join_session_keyring(name: &str) -> nix::Result<i32> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) }).map(|id| id as i32)
 }
 
-/// `keyctl(KEYCTL_DESCRIBE)` permissions and `KEYCTL_SETPERM`: sets the permission mask of a key.
+/// `keyctl(KEYCTL_DESCRIBE)`: `type;uid;gid;permissions;description` of a key, permissions in hexadecimal.
+pub fn describe_key(key: i32) -> nix::Result<String> {
+    const DESCRIBE: libc::c_int = 6;
+    // The description of a keyring is its name, which the kernel limits to 4095 bytes.
+    let mut buffer = [0u8; 4096 + 64];
+    // SAFETY: the kernel writes at most `buffer.len()` bytes.
+    let size = check(unsafe { libc::syscall(libc::SYS_keyctl, DESCRIBE, key, buffer.as_mut_ptr(), buffer.len()) })?;
+    let text = buffer.get(..size as usize).ok_or(Errno::EOVERFLOW)?;
+    Ok(String::from_utf8_lossy(text.strip_suffix(b"\0").unwrap_or(text)).into_owned())
+}
+
+/// `keyctl(KEYCTL_SETPERM)`: sets the permission mask of a key.
 pub fn set_key_permissions(key: i32, permissions: u32) -> nix::Result<()> {
     const SETPERM: libc::c_int = 5;
     // SAFETY: no pointers are passed.
     check(unsafe { libc::syscall(libc::SYS_keyctl, SETPERM, key, permissions) }).map(drop)
+}
+
+/// `personality(2)`: `PER_*` of `<sys/personality.h>`.
+pub fn set_personality(persona: u32) -> nix::Result<()> {
+    // SAFETY: no pointers are passed.
+    check(unsafe { libc::syscall(libc::SYS_personality, libc::c_ulong::from(persona)) }).map(drop)
 }
 
 /// `umask(2)`.
@@ -113,8 +130,40 @@ pub fn fchown(fd: BorrowedFd, uid: Option<u32>, gid: Option<u32>) -> nix::Result
     check(unsafe { libc::fchown(fd.as_raw_fd(), uid.unwrap_or(keep), gid.unwrap_or(keep)) }.into()).map(drop)
 }
 
+/// What Rust's own entry point does first: file descriptors 0 to 2 are open (on /dev/null, where the caller closed them,
+/// so that nothing that is opened later takes their place), and a write to a closed pipe is an error, not a signal.
+pub fn take_over_stdio() -> nix::Result<()> {
+    use nix::fcntl::{OFlag, open};
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    use std::os::fd::IntoRawFd;
+    // SAFETY: the numbers are borrowed for one poll(2), which says of each whether it is open.
+    let mut fds = [0, 1, 2].map(|fd| PollFd::new(unsafe { BorrowedFd::borrow_raw(fd) }, PollFlags::empty()));
+    poll(&mut fds, PollTimeout::ZERO)?;
+    for fd in fds.iter().filter(|fd| fd.revents() == Some(PollFlags::POLLNVAL)) {
+        let null = open("/dev/null", OFlag::O_RDWR, nix::sys::stat::Mode::empty())?.into_raw_fd();
+        debug_assert_eq!(null, fd.as_fd().as_raw_fd(), "the lowest free number");
+    }
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.map(drop)
+}
+
 /// Leaves the process at once, without destructors or atexit handlers: the way out of a forked init.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(code) }
+}
+
+/// `setdomainname(2)`.
+pub fn setdomainname(name: &str) -> nix::Result<()> {
+    // SAFETY: the pointer and length are those of `name`.
+    check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
+}
+
+/// Gives SIGPIPE its default action again and unblocks all signals.
+pub fn reset_signals() -> nix::Result<()> {
+    use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+    // SAFETY: SigDfl installs no handler.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }

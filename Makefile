@@ -1,0 +1,51 @@
+# Everything a reader needs: `make help` lists it. The setup step installs missing packages where it can (apt, as root)
+# and says what is missing where it cannot.
+
+# rustup puts cargo here without telling the shell that is open.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+# The target is explicit (.cargo/config.toml), so the triple is part of the path.
+TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+BINARY = $(TARGET_DIR)/$(TRIPLE)/release/rvol-runc
+BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
+
+.DEFAULT_GOAL := build
+.PHONY: build bundles demo test lint bench install clean help setup setup-test
+
+build: setup ## the release binary (the default)
+	cargo build --release --locked
+
+bundles: setup ## root filesystems for the examples in bundles/
+	@scripts/rootfs.sh $(BUNDLES)
+
+demo: build bundles ## show the main things on real containers (as root)
+	@scripts/demo.sh "$(BINARY)"
+
+test: lint build ## format, lints, unit tests and tests with real containers
+	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked
+
+lint: setup-test ## format and lints only
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: build ## measure against runc and crun, where they are installed
+	cargo run --release --locked --package rvol-bench
+
+install: build ## install to $(DESTDIR)$(PREFIX)/bin
+	install -D -m 0755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/rvol-runc"
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf $(addsuffix /rootfs,$(BUNDLES))
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+setup:
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh test

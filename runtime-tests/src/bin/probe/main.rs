@@ -1,0 +1,89 @@
+//! The payload of the test containers: a static binary that says what it finds around itself.
+//!
+//! `probe facts [QUESTION…]` prints one JSON object: the fixed facts and, under `answers`, one entry for each question
+//! (`op:argument`, see `questions.rs`). The other subcommands are processes with a known behaviour.
+//! It must work in any container: without /proc, without /dev, with a read-only root, under a seccomp filter.
+
+mod facts;
+mod questions;
+mod raw;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use std::io::Write;
+use std::process::exit;
+
+fn main() {
+    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let rest = args.get(2..).unwrap_or_default();
+    match args.get(1).map(String::as_str) {
+        Some("facts") => facts::print(rest),
+        Some("exit") => exit(number(rest.first())),
+        Some("pause") => pause(),
+        Some("write") => write(rest),
+        Some("echo") => print_out(&rest.join(" ")),
+        Some("touch-memory") => touch_memory(number(rest.first())),
+        other => {
+            eprintln!("probe: no such subcommand: {other:?}");
+            exit(64);
+        }
+    }
+}
+
+fn number(text: Option<&String>) -> i32 {
+    text.and_then(|t| t.parse().ok()).unwrap_or_else(|| {
+        eprintln!("probe: not a number: {text:?}");
+        exit(64)
+    })
+}
+
+/// Prints a line and flushes it, so that a reader sees it while this process lives.
+fn print_out(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// Prints `ready`, then the number of each signal that comes in; exits 0 after SIGTERM and 3 after SIGINT.
+fn pause() {
+    let all = SigSet::all();
+    if let Err(e) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None) {
+        eprintln!("probe: sigprocmask: {e}");
+        exit(70);
+    }
+    print_out("ready");
+    loop {
+        let signal = raw::wait_for_signal();
+        if signal == libc::SIGCHLD {
+            continue;
+        }
+        print_out(&format!("signal {signal}"));
+        match Signal::try_from(signal) {
+            Ok(Signal::SIGTERM) => exit(0),
+            Ok(Signal::SIGINT) => exit(3),
+            _ => {}
+        }
+    }
+}
+
+/// `write PATH TEXT`: replaces the file's content.
+fn write(args: &[String]) {
+    let [path, text] = args else {
+        eprintln!("probe: write PATH TEXT");
+        exit(64);
+    };
+    if let Err(e) = std::fs::write(path, text) {
+        eprintln!("probe: write {path}: {e}");
+        exit(1);
+    }
+}
+
+/// Touches that many MiB of memory, then prints `touched` and waits.
+fn touch_memory(mib: i32) {
+    let mut memory = vec![0u8; mib as usize * 1024 * 1024];
+    for page in memory.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    print_out("touched");
+    pause();
+    drop(memory);
+}

@@ -1,0 +1,381 @@
+//! `mounts[]`: destinations, sources, order, and what the host sees of them.
+
+use runtime_tests::host_mounts::in_own_mounts;
+use runtime_tests::{Case, json, needs};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+#[test]
+fn the_default_filesystems() {
+    let mut case = Case::new();
+    let facts = case.facts(&["link:/dev/ptmx", "stat:/dev/pts/ptmx"]);
+    for (target, fstype) in [
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        ("/dev", "tmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/shm", "tmpfs"),
+        ("/dev/mqueue", "mqueue"),
+    ] {
+        assert_eq!(facts.mount(target).fstype(), fstype, "{target}");
+    }
+    assert!(facts.mount("/sys").has("ro"));
+    assert!(facts.mount("/dev/shm").super_has("size=65536k"));
+    assert!(facts.mount("/dev/pts").super_has("gid=5"));
+    assert!(facts.mount("/dev/pts").super_has("ptmxmode=666"));
+}
+
+#[test]
+fn a_directory_of_the_host() {
+    let mut case = Case::new();
+    let shared = case.make_dir("shared");
+    case.make_file("shared/from-host", "hello");
+    case.bind(&shared, "/data", &[]);
+    let facts = case.facts(&["read:/data/from-host", "put:/data/from-container=world"]);
+    facts.expect(&[("read:/data/from-host", "hello"), ("put:/data/from-container=world", "ok")]);
+    assert_eq!(case.read("shared/from-container"), "world");
+}
+
+#[test]
+fn mounts_are_invisible_to_the_host() {
+    let mut case = Case::new();
+    let shared = case.make_dir("shared");
+    case.bind(&shared, "/data", &[]).mount("/extra", "tmpfs", "tmpfs", &[]).pause();
+    case.make_file("shared/file", "");
+    case.create_and_start().wait_for_line("ready");
+    assert!(runtime_tests::leaks::mounts(&case.token).is_empty(), "in the host's mount table");
+    assert_eq!(fs::read_dir(case.rootfs().join("data")).expect("list").count(), 0, "in the root filesystem");
+}
+
+#[test]
+fn sources_relative_to_the_bundle() {
+    let mut case = Case::new();
+    fs::create_dir(case.bundle().join("relative")).expect("mkdir");
+    fs::write(case.bundle().join("relative/file"), "found").expect("write");
+    case.bind("relative", "/data", &[]);
+    case.facts(&["read:/data/file"]).expect(&[("read:/data/file", "found")]);
+}
+
+#[test]
+fn a_source_that_is_a_symlink_is_followed() {
+    let mut case = Case::new();
+    case.make_dir("real");
+    case.make_file("real/file", "found");
+    symlink("real", case.path("alias")).expect("symlink");
+    let alias = case.path("alias");
+    case.bind(&alias, "/data", &[]);
+    case.facts(&["read:/data/file"]).expect(&[("read:/data/file", "found")]);
+}
+
+#[test]
+fn a_missing_source_is_an_error() {
+    let mut case = Case::new();
+    case.bind("/no/such/source", "/data", &[]);
+    case.run().fails().says("/no/such/source").says("no such file or directory");
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_file_onto_a_file() {
+    let mut case = Case::new();
+    let hosts = case.make_file("hosts", "of the host");
+    fs::write(case.rootfs().join("etc/hosts"), "of the image").expect("write");
+    case.bind(&hosts, "/etc/hosts", &[]);
+    case.facts(&["read:/etc/hosts"]).expect(&[("read:/etc/hosts", "of the host")]);
+    assert_eq!(fs::read_to_string(case.rootfs().join("etc/hosts")).expect("read"), "of the image");
+}
+
+#[test]
+fn missing_mount_points_are_made() {
+    let mut case = Case::new();
+    let file = case.make_file("file", "file");
+    let dir = case.make_dir("dir");
+    case.bind(&file, "/made/for/file", &[]).bind(&dir, "/made/for/dir", &[]).mount("/also/made", "tmpfs", "tmpfs", &[]);
+    case.set("/root/readonly", json!(true));
+    let facts = case.facts(&["read:/made/for/file", "stat:/made/for/dir", "stat:/made"]);
+    facts.expect(&[("read:/made/for/file", "file")]);
+    assert_eq!(facts.answer("stat:/made/for/dir")["type"], "directory");
+    assert_eq!(facts.answer("stat:/made")["mode"], "0755");
+    assert_eq!(facts.mount("/also/made").fstype(), "tmpfs");
+    assert!(case.rootfs().join("made/for/file").is_file());
+}
+
+#[test]
+fn a_directory_onto_a_file_is_an_error() {
+    let mut case = Case::new();
+    let dir = case.make_dir("dir");
+    case.bind(&dir, "/etc/passwd", &[]);
+    case.run().fails().says("/etc/passwd");
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_file_onto_a_directory_is_an_error() {
+    let mut case = Case::new();
+    let file = case.make_file("file", "");
+    case.bind(&file, "/data", &[]);
+    case.run().fails().says("/data");
+    case.assert_nothing_left();
+}
+
+#[test]
+fn relative_destinations_are_relative_to_the_root() {
+    let mut case = Case::new();
+    case.set("/process/cwd", json!("/tmp")).mount("data", "tmpfs", "tmpfs", &[]).mount("a/b", "tmpfs", "tmpfs", &[]);
+    let facts = case.facts(&[]);
+    assert_eq!(facts.mount("/data").fstype(), "tmpfs");
+    assert_eq!(facts.mount("/a/b").fstype(), "tmpfs");
+}
+
+#[test]
+fn destinations_are_cleaned() {
+    let mut case = Case::new();
+    case.mount("//data/./x//", "tmpfs", "tmpfs", &[]).mount("/../../../up", "tmpfs", "tmpfs", &[]);
+    let facts = case.facts(&[]);
+    assert_eq!(facts.mount("/data/x").fstype(), "tmpfs");
+    assert_eq!(facts.mount("/up").fstype(), "tmpfs", "nothing is above the root");
+}
+
+#[test]
+fn destinations_with_odd_characters() {
+    let mut case = Case::new();
+    for name in ["with space", "comma,colon:", "ünï", "back\\slash", "new\nline", "tab\t", "%s"] {
+        case.mount(&format!("/data/{name}"), "tmpfs", "tmpfs", &[]);
+    }
+    let facts = case.facts(&["list:/data", "statfs:/data/with space", "statfs:/data/new\nline"]);
+    assert_eq!(facts.answer("list:/data").as_array().map(Vec::len), Some(7));
+    assert_eq!(facts.answer("statfs:/data/with space")["magic"], 0x0102_1994);
+    assert_eq!(facts.answer("statfs:/data/new\nline")["magic"], 0x0102_1994);
+}
+
+#[test]
+fn symlinks_in_destinations_stay_inside_the_root() {
+    let mut case = Case::new();
+    let decoy = case.make_dir("decoy");
+    let rootfs = case.rootfs();
+    symlink("/data/target", rootfs.join("absolute")).expect("symlink");
+    symlink("../../../../../../../data/up", rootfs.join("etc/relative")).expect("symlink");
+    symlink(&decoy, rootfs.join("to-host")).expect("symlink");
+    let source = case.make_dir("source");
+    case.make_file("source/file", "found");
+    case.bind(&source, "/absolute", &[]).bind(&source, "/etc/relative/deep", &[]).bind(&source, "/to-host/x", &[]);
+    let inside = format!("read:{decoy}/x/file");
+    let facts = case.facts(&["read:/data/target/file", "read:/data/up/deep/file", &inside]);
+    facts.expect(&[("read:/data/target/file", "found"), ("read:/data/up/deep/file", "found"), (&inside, "found")]);
+    assert_eq!(fs::read_dir(decoy).expect("list").count(), 0, "nothing is made on the host");
+}
+
+#[test]
+fn mounts_in_mounts() {
+    let mut case = Case::new();
+    let inner = case.make_dir("inner");
+    case.make_file("inner/file", "inner");
+    case.mount("/outer", "tmpfs", "tmpfs", &[]).bind(&inner, "/outer/a/b", &[]).mount(
+        "/outer/a/b/c",
+        "tmpfs",
+        "tmpfs",
+        &[],
+    );
+    let facts = case.facts(&["read:/outer/a/b/file"]);
+    facts.expect(&[("read:/outer/a/b/file", "inner")]);
+    assert!(facts.has_mount("/outer/a/b/c"));
+    assert!(case.dir.join("inner/c").is_dir(), "the mount point is made in the host's directory");
+}
+
+#[test]
+fn mounts_follow_the_listed_order() {
+    let mut case = Case::new();
+    let [one, two] = ["one", "two"].map(|n| case.make_dir(n));
+    case.make_file("one/file", "one");
+    case.make_file("two/file", "two");
+    case.bind(&one, "/data", &[]).bind(&two, "/data", &[]).bind(&two, "/etc/x/y", &[]).mount(
+        "/etc/x",
+        "tmpfs",
+        "tmpfs",
+        &[],
+    );
+    let facts = case.facts(&["read:/data/file", "read:/etc/x/y/file"]);
+    facts.expect(&[("read:/data/file", "two"), ("read:/etc/x/y/file", "!ENOENT")]);
+}
+
+#[test]
+fn the_root_as_destination() {
+    needs!(DestinationRoot);
+    let mut case = Case::new();
+    let root = case.make_dir("other-root");
+    runtime_tests::payload::make_rootfs(&case.dir.join("other-root/copy"));
+    case.make_file("other-root/copy/marker", "other");
+    let entry = runtime_tests::config::mount("/", "bind", &format!("{root}/copy"), &["rbind", "ro"]);
+    let mounts = case.config["mounts"].as_array_mut().expect("mounts");
+    mounts.insert(0, entry);
+    let facts = case.facts(&["read:/marker", "create:/x"]);
+    facts.expect(&[("read:/marker", "other"), ("create:/x", "EROFS")]);
+    assert_eq!(facts.mount("/proc").fstype(), "proc", "later mounts go onto the new root");
+}
+
+#[test]
+fn rbind_takes_the_mounts_below_and_bind_does_not() {
+    in_own_mounts(|| {
+        let mut case = Case::new();
+        let tree = case.make_dir("tree");
+        case.host_tmpfs(&format!("{tree}/sub"), nix::mount::MsFlags::empty());
+        case.make_file("tree/sub/file", "below");
+        case.bind(&tree, "/plain", &[]).mount("/recursive", "none", &tree, &["rbind"]);
+        let facts = case.facts(&["read:/plain/sub/file", "read:/recursive/sub/file"]);
+        facts.expect(&[("read:/plain/sub/file", "!ENOENT"), ("read:/recursive/sub/file", "below")]);
+    });
+}
+
+#[test]
+fn bind_without_a_type() {
+    let mut case = Case::new();
+    let source = case.make_dir("source");
+    case.make_file("source/file", "found");
+    case.set("/mounts/-", json!({ "destination": "/data", "source": source, "options": ["rbind"] }));
+    case.facts(&["read:/data/file"]).expect(&[("read:/data/file", "found")]);
+}
+
+#[test]
+fn unknown_filesystems_are_an_error() {
+    let mut case = Case::new();
+    case.mount("/data", "madeupfs", "none", &[]);
+    case.run().fails().says("/data");
+    case.assert_nothing_left();
+}
+
+#[test]
+fn filesystem_options_reach_the_filesystem() {
+    let mut case = Case::new();
+    case.mount("/fresh", "tmpfs", "tmpfs", &["size=4m", "nr_inodes=99", "mode=1750", "uid=7", "gid=8"]);
+    let facts = case.facts(&["stat:/fresh", "statfs:/fresh"]);
+    let stat = facts.answer("stat:/fresh");
+    assert_eq!((&stat["mode"], &stat["uid"], &stat["gid"]), (&json!("1750"), &json!(7), &json!(8)));
+    let filesystem = facts.answer("statfs:/fresh");
+    assert_eq!((&filesystem["blocks"], &filesystem["files"]), (&json!(1024), &json!(99)));
+}
+
+#[test]
+fn bad_filesystem_options_are_an_error_that_names_the_mount() {
+    let mut case = Case::new();
+    for option in ["size=banana", "madeup", "madeup=value"] {
+        case.set("/mounts", json!([runtime_tests::config::mount("/data", "tmpfs", "tmpfs", &[option])]));
+        case.run().fails().says("/data");
+        case.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_kernels_words_are_in_the_error() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.set("/mounts", json!([runtime_tests::config::mount("/data", "tmpfs", "tmpfs", &["size=banana"])]));
+    case.run().fails().says("mounts[0] /data").says("size=banana").says("bad value for 'size'").says("EINVAL");
+}
+
+#[test]
+fn filesystem_options_on_a_bind_are_refused() {
+    needs!(RefusesDataOnBind);
+    let mut case = Case::new();
+    let source = case.make_dir("source");
+    case.bind(&source, "/data", &["size=4m"]);
+    case.run().fails().says("size=4m");
+    case.assert_nothing_left();
+}
+
+#[test]
+fn overlays() {
+    let mut case = Case::new();
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|n| case.make_dir(n));
+    case.make_file("lower/file", "lower");
+    let options = [format!("lowerdir={lower}"), format!("upperdir={upper}"), format!("workdir={work}")];
+    case.mount("/data", "overlay", "overlay", &options.iter().map(String::as_str).collect::<Vec<_>>());
+    let facts = case.facts(&["read:/data/file", "put:/data/new=new"]);
+    facts.expect(&[("read:/data/file", "lower"), ("put:/data/new=new", "ok")]);
+    assert_eq!(case.read("upper/new"), "new");
+}
+
+#[test]
+fn overlays_with_many_layers() {
+    // More bytes than one value of fsconfig(2) holds.
+    let mut case = Case::new();
+    let layers: Vec<String> = (0..20).map(|n| case.make_dir(&format!("a-layer-with-a-long-name-{n}"))).collect();
+    case.make_file("a-layer-with-a-long-name-0/top", "top");
+    case.make_file("a-layer-with-a-long-name-19/bottom", "bottom");
+    case.mount("/data", "overlay", "overlay", &[&format!("lowerdir={}", layers.join(":"))]);
+    let facts = case.facts(&["read:/data/top", "read:/data/bottom", "create:/data/x"]);
+    facts.expect(&[("read:/data/top", "top"), ("read:/data/bottom", "bottom"), ("create:/data/x", "EROFS")]);
+}
+
+#[test]
+fn a_read_only_root() {
+    let mut case = Case::new();
+    case.set("/root/readonly", json!(true)).mount("/data", "tmpfs", "tmpfs", &[]).caps(&["CAP_SYS_ADMIN"]);
+    let facts = case.facts(&["create:/x", "create:/etc/x", "write:/etc/passwd", "create:/data/x", "create:/dev/x"]);
+    facts.expect(&[("create:/x", "EROFS"), ("create:/etc/x", "EROFS"), ("write:/etc/passwd", "EROFS")]);
+    facts.expect(&[("create:/data/x", "ok"), ("create:/dev/x", "ok")]);
+    assert!(facts.mount("/").has("ro"));
+}
+
+#[test]
+fn a_writable_root() {
+    let mut case = Case::new();
+    case.facts(&["put:/written=text"]).expect(&[("put:/written=text", "ok")]);
+    assert_eq!(fs::read_to_string(case.rootfs().join("written")).expect("read"), "text");
+}
+
+#[test]
+fn roots_at_other_places() {
+    let mut case = Case::without_rootfs();
+    let absolute = case.path("elsewhere");
+    runtime_tests::payload::make_rootfs(absolute.as_ref());
+    case.set("/root/path", json!(absolute));
+    assert_eq!(case.facts(&["stat:/bin/probe"]).answer("stat:/bin/probe")["type"], "file");
+    case.set("/root/path", json!("./../elsewhere"));
+    case.facts(&[]);
+}
+
+#[test]
+fn a_bundle_behind_a_symlink() {
+    let mut case = Case::new();
+    symlink("bundle", case.path("alias")).expect("symlink");
+    case.args(&["/bin/echo", "hello"]).write_config();
+    let alias = case.path("alias");
+    assert_eq!(case.invoke(&["run", "--bundle", &alias, &case.id]).ok().stdout, "hello\n");
+}
+
+#[test]
+fn a_root_behind_a_symlink() {
+    needs!(SymlinkedRoot);
+    let mut case = Case::without_rootfs();
+    runtime_tests::payload::make_rootfs(case.path("elsewhere").as_ref());
+    symlink("../elsewhere", case.rootfs()).expect("symlink");
+    case.facts(&[]);
+}
+
+#[test]
+fn a_missing_root_is_an_error() {
+    let case = Case::without_rootfs();
+    case.run().fails().says("rootfs");
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_mount_label_without_selinux_changes_nothing() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.set("/linux/mountLabel", json!("system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"));
+    case.mount("/data", "tmpfs", "tmpfs", &[]);
+    assert_eq!(case.facts(&[]).mount("/data").fstype(), "tmpfs");
+}
+
+#[test]
+fn a_hundred_mounts() {
+    let mut case = Case::new();
+    let source = case.make_dir("source");
+    for n in 0..100 {
+        case.bind(&source, &format!("/data/{n}"), &["ro"]);
+    }
+    let facts = case.facts(&["create:/data/99/x"]);
+    facts.expect(&[("create:/data/99/x", "EROFS")]);
+    assert_eq!(facts.mount_points().iter().filter(|m| m.starts_with("/data/")).count(), 100);
+}

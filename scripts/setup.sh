@@ -1,0 +1,62 @@
+#!/bin/sh
+# Makes sure that what a build (with "test": also what the tests) need is there: packages are installed with apt where
+# that is possible, and only when something is missing. Otherwise one line says what to do.
+set -eu
+
+say() { printf '%s\n' "setup: $*" >&2; }
+
+# The first Rust that knows what .cargo/config.toml asks for.
+rust_minor=91
+
+# What to look for, and the Debian package that brings it.
+check() { # PACKAGE COMMAND...
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+find_missing() {
+    missing=
+    check gcc command -v cc
+    check libc6-dev test -e /usr/include/stdio.h
+    check pkg-config command -v pkg-config
+    check libseccomp-dev pkg-config --exists libseccomp
+    check busybox-static scripts/rootfs.sh --find-busybox
+    [ "${1:-}" = test ] || return 0
+    check strace command -v strace
+    check util-linux command -v unshare
+    check uidmap command -v newuidmap
+}
+
+find_missing "$@"
+if [ -n "$missing" ]; then
+    if ! command -v apt-get >/dev/null 2>&1; then
+        say "please install (names as in Debian):$missing"
+        exit 1
+    elif [ "$(id -u)" -ne 0 ]; then
+        say "please run as root: apt-get update && apt-get install$missing"
+        exit 1
+    fi
+    say "installing$missing"
+    apt-get -qq update >&2
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y -o Dpkg::Use-Pty=0 --no-install-recommends $missing >&2
+    find_missing "$@"
+    if [ -n "$missing" ]; then
+        say "installed, but still not found:$missing"
+        exit 1
+    fi
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    say "cargo is missing; get Rust with rustup, see https://rustup.rs, and run make again"
+    exit 1
+fi
+minor=$(rustc --version | sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p')
+if [ "${minor:-0}" -lt "$rust_minor" ]; then
+    say "Rust 1.$rust_minor or newer is needed, this is $(rustc --version); run: rustup update stable"
+    exit 1
+fi
+if [ "${1:-}" = test ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+    say "rustfmt or clippy is missing; run: rustup component add rustfmt clippy"
+    exit 1
+fi

@@ -1,0 +1,107 @@
+//! Help and hints: clap's commands made from the table, only where somebody reads what comes of them.
+
+use super::args::{Flag, Matches, UsageError};
+use super::global::GLOBAL_FLAGS;
+use super::{COMMANDS, Command, Globals, Operand};
+use anyhow::{Result, bail};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, ArgAction};
+use std::ffi::{OsStr, OsString};
+
+pub const COMMAND: Command = Command {
+    name: "help",
+    about: "Show help, of one command or of all",
+    details: "",
+    flags: &[],
+    operands: &[Operand { name: "COMMAND", required: false, help: "The command" }],
+    run,
+};
+
+const NAME: &str = "rvol-runc";
+
+const ABOUT: &str = "\
+Runs containers as the OCI runtime-spec describes them: a bundle, that is a directory
+with a config.json and a root filesystem, goes in; a process with namespaces and mounts
+of its own comes out.
+
+    rvol-runc spec                  # writes a config.json to start from
+    rvol-runc plan                  # shows what will be done
+    rvol-runc run my-container      # does it";
+
+fn run(_: &Globals, matches: &Matches) -> Result<i32> {
+    let Some(name) = matches.operand(0) else { return print(None).map(|()| 0) };
+    match COMMANDS.iter().find(|command| name == command.name) {
+        Some(command) => print(Some(command)).map(|()| 0),
+        None => bail!("there is no such command"),
+    }
+}
+
+/// Prints the help of a command, or of the program, to stdout.
+pub fn print(command: Option<&Command>) -> Result<()> {
+    let mut program = program();
+    program.build();
+    let shown = match command {
+        Some(command) => program.find_subcommand_mut(command.name).expect("made from the same table"),
+        None => &mut program,
+    };
+    super::print(&shown.render_help().to_string())
+}
+
+/// What to add to a usage error: a word of the table that looks like the wrong one, and where help is.
+pub fn hint(error: &UsageError, argv: &[OsString]) -> String {
+    let similar = similar(argv).map(|word| format!(", perhaps {word}?")).unwrap_or_default();
+    let command = error.command.map(|command| format!(" {}", command.name)).unwrap_or_default();
+    format!("{similar}; see {NAME}{command} --help")
+}
+
+fn similar(argv: &[OsString]) -> Option<String> {
+    let line = std::iter::once(OsStr::new(NAME)).chain(argv.iter().map(OsString::as_os_str));
+    let error = program().try_get_matches_from(line).err()?;
+    let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    match suggested.into_iter().find_map(|kind| error.get(kind))? {
+        ContextValue::String(word) => Some(word.clone()),
+        ContextValue::Strings(words) => words.first().cloned(),
+        _ => None,
+    }
+}
+
+/// The whole table as clap sees it; completions and man pages come from here too.
+pub fn program() -> clap::Command {
+    clap::Command::new(NAME)
+        .about(ABOUT)
+        .override_usage(format!("{NAME} [OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]"))
+        .args(GLOBAL_FLAGS.iter().map(flag))
+        .subcommands(COMMANDS.iter().map(command))
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+}
+
+fn command(command: &'static Command) -> clap::Command {
+    let operands = command
+        .operands
+        .iter()
+        .map(|operand| Arg::new(operand.name).value_name(operand.name).required(operand.required).help(operand.help));
+    clap::Command::new(command.name)
+        .about(command.about)
+        .after_help(command.details)
+        .args(command.flags.iter().copied().flatten().map(flag))
+        .args(operands)
+}
+
+fn flag(flag: &'static Flag) -> Arg {
+    let arg = Arg::new(flag.name).long(flag.name).short(flag.short).help(flag.help);
+    match flag.value {
+        Some(value) => arg.value_name(value).action(ArgAction::Append),
+        None => arg.action(ArgAction::SetTrue),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_fault_with_the_table() {
+        program().debug_assert();
+    }
+}

@@ -1,0 +1,93 @@
+//! The last steps: find the program, wait for `start`, execute.
+
+use super::steps::Progress;
+use super::{Start, Step};
+use crate::ipc::{Channel, FromInit, ToInit};
+use crate::plan::Process;
+use crate::security::environment;
+use crate::sys::{Call, exec, process, socket};
+use anyhow::{Context, Result, bail};
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
+/// A program that is ready to be executed.
+pub(super) struct Launch {
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+/// Completes the environment and finds the program, as the container's user.
+pub(super) fn prepare(process: &Process, warn: &mut dyn FnMut(String)) -> Result<Launch> {
+    let env = environment::variables(&process.env, process.user.uid, warn)?;
+    let name = process.args.first().context("process.args is empty")?;
+    let path = environment::find_executable(name, &env)?;
+    let strings = |list: &[String]| -> Result<Vec<CString>> {
+        list.iter().map(|s| CString::new(s.as_str()).with_context(|| format!("{s:?} holds a NUL"))).collect()
+    };
+    Ok(Launch {
+        path: CString::new(path.into_os_string().into_encoded_bytes()).context("a NUL in the program's path")?,
+        args: strings(&process.args)?,
+        env: strings(&env)?,
+    })
+}
+
+/// chdir, and a check that the directory is inside the container's root (CVE-2024-21626).
+pub(super) fn enter(cwd: &std::path::Path) -> Result<()> {
+    let describe = || format!("chdir to process.cwd {}", cwd.display());
+    nix::unistd::chdir(cwd).call(describe)?;
+    let here = nix::unistd::getcwd().call(|| "getcwd".into()).with_context(describe)?;
+    if !here.is_absolute() || here.starts_with("(unreachable)") {
+        bail!("process.cwd {} is outside the container's root", cwd.display());
+    }
+    Ok(())
+}
+
+impl Launch {
+    pub(super) fn exec(self) -> Result<Infallible> {
+        // Rust ignores SIGPIPE, and an ignored signal stays ignored across execve.
+        crate::sys::process::reset_signals().call(|| "reset signals".into())?;
+        exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
+    }
+}
+
+/// Everything but stdio and the preserved fds closes at execve.
+pub(super) fn mark_descriptors(preserve: u32) -> Result<()> {
+    exec::cloexec_from(3 + preserve).call(|| "close_range".into())
+}
+
+/// Says that init is ready, and waits until somebody starts it. Returns the channel to whoever did.
+///
+/// Until the runtime answers `Ready` with `Go` (the container is then `created`), init dies with it.
+pub(super) fn wait_for_start(channel: Channel, start: Start, at: &Progress) -> Result<Channel> {
+    // From here on the end of the channel says that the runtime is gone: after its answer it may go at any moment, and
+    // then no signal may come.
+    process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
+    channel.tell_runtime(&FromInit::Ready)?;
+    let listener = match start {
+        Start::Runtime => {
+            return match channel.hear_runtime()? {
+                Some(ToInit::Start) => Ok(channel),
+                Some(ToInit::Go) => bail!("go instead of start"),
+                None => bail!("the runtime is gone"),
+            };
+        }
+        Start::Listener(listener) => listener,
+    };
+    match channel.hear_runtime()? {
+        Some(ToInit::Go) => {}
+        Some(ToInit::Start) => bail!("start instead of go"),
+        None => bail!("the runtime is gone"),
+    }
+    drop(channel);
+    at.step(Step::Wait, || {
+        loop {
+            let connection = Channel::over(socket::accept(listener.as_fd()).call(|| "accept".into())?);
+            // `state` connects to see whether anybody listens, and closes again.
+            if connection.hear_runtime()? == Some(ToInit::Start) {
+                return Ok(connection);
+            }
+        }
+    })
+}

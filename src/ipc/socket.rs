@@ -1,0 +1,59 @@
+//! Unix sockets by path: `start`'s own, and those that callers name (console, pidfd).
+
+use crate::sys::Call;
+use anyhow::{Context, Result};
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, sendmsg,
+    socket,
+};
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// `name` in the directory behind `dir`, short enough for `sun_path` (108 bytes) however long the directory's path is.
+fn short_path(dir: BorrowedFd, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+}
+
+/// A listening `SOCK_SEQPACKET` socket called `name` in `dir`.
+pub fn listen_in(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).call(|| "socket".into())?;
+    let address = UnixAddr::new(&short_path(dir, name)).call(|| format!("address of {name}"))?;
+    bind(fd.as_raw_fd(), &address).call(|| format!("bind {name}"))?;
+    listen(&fd, Backlog::new(8).unwrap_or(Backlog::MAXCONN)).call(|| format!("listen on {name}"))?;
+    Ok(fd)
+}
+
+/// A connection to the socket `name` in `dir`; ECONNREFUSED when its listener is gone, ENOENT when there is none.
+pub fn connect_in(dir: BorrowedFd, name: &str) -> nix::Result<OwnedFd> {
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(&short_path(dir, name))?)?;
+    Ok(fd)
+}
+
+/// A connection to the stream socket at `path`, which a caller listens on.
+pub fn connect_to(path: &Path) -> Result<OwnedFd> {
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).call(|| "socket".into())?;
+    let describe = || format!("connect {}", path.display());
+    let (dir, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().context(describe())?);
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let directory = nix::fcntl::open(
+        dir,
+        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )
+    .call(describe)?;
+    let address =
+        UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)).call(describe)?;
+    connect(fd.as_raw_fd(), &address).call(describe)?;
+    Ok(fd)
+}
+
+/// Sends one fd with `text` beside it (SCM_RIGHTS).
+pub fn send_fd(socket: BorrowedFd, text: &[u8], fd: BorrowedFd) -> Result<()> {
+    let fds = [fd.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(text)], &control, MsgFlags::MSG_NOSIGNAL, None)
+        .call(|| "sendmsg SCM_RIGHTS".into())?;
+    Ok(())
+}

@@ -1,1 +1,0 @@
-//! The plan as text, one line an operation.

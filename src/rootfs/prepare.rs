@@ -1,0 +1,247 @@
+//! Opens everything that mounts come from, as detached trees with their attributes set, while the process is still the
+//! runtime: it has the host's mounts before it, the peer groups they are in, and its privileges.
+//!
+//! Knows nothing of targets. A runtime without CAP_SYS_ADMIN cannot clone mounts; then init opens the sources, once it
+//! is root in its user namespace, from its copies of the host's mounts.
+
+use super::attr::{self, Calls, Tree};
+use super::{diagnose, idmap};
+use crate::plan::devices::{Device, DeviceKind, MakeDevice};
+use crate::plan::mounts::{Bind, MountIdMap};
+use crate::plan::{Mount, MountOp, Plan};
+use crate::sys::mount::{AT_RECURSIVE, OPEN_TREE_CLONE, open_tree_at_cwd};
+use crate::sys::{Call, Errno, SyscallError};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::fstat;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The sources of all mounts, open. The runtime keeps its copy until init has gone ahead, then drops it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `None`: init opens everything.
+    pub(super) sources: Option<Sources>,
+    pub(super) limit: Option<RaisedLimit>,
+    needs_user_namespace: bool,
+}
+
+/// Detached trees.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub root: OwnedFd,
+    /// One for each of `plan.mounts`; `None` where the operation has no source.
+    pub trees: Vec<Option<OwnedFd>>,
+    /// The mappings of new filesystems, too, have to be made here: init, in its pid namespace, does not know its
+    /// children by the names that the host's `/proc` has for them.
+    pub idmaps: idmap::Namespaces,
+}
+
+impl Prepared {
+    /// Opens the root filesystem and every source of `plan.mounts`, in the caller's mount namespace.
+    ///
+    /// Before the clone; nothing is attached anywhere, and all of it vanishes with the fds. Fails with the place in
+    /// the config where a source is missing, is not what it has to be, or the kernel refuses its attributes.
+    pub fn open(plan: &Plan) -> Result<Prepared> {
+        let limit = RaisedLimit::for_mounts(&plan.mounts)?;
+        let sources = match Sources::open(plan) {
+            Ok(sources) => Some(sources),
+            Err(error) if may_not_clone(&error) => {
+                ensure_no_idmap(plan)?;
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let needs_user_namespace = plan.mounts.iter().any(|mount| of_container(mount).is_some());
+        Ok(Prepared { sources, limit, needs_user_namespace })
+    }
+
+    /// Whether [`Prepared::map_ids`] has anything to do.
+    pub fn needs_user_namespace(&self) -> bool {
+        self.needs_user_namespace
+    }
+
+    /// Maps the ids of the mounts that are to have the mapping of the container's own user namespace.
+    ///
+    /// In the runtime, after the maps are written and before init goes on: init attaches the same trees.
+    pub fn map_ids(&self, plan: &Plan, container_userns: BorrowedFd) -> Result<()> {
+        let Some(sources) = &self.sources else { return Ok(()) };
+        for (mount, tree) in plan.mounts.iter().zip(&sources.trees) {
+            if let (Some(map), Some(tree)) = (of_container(mount), tree) {
+                map_tree(tree.as_fd(), map, container_userns).with_context(|| at(mount))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sources {
+    /// From the mounts of the caller's own namespace: the runtime's, or init's where the runtime could not.
+    pub fn open(plan: &Plan) -> Result<Sources> {
+        let root = open_root(plan)?;
+        let mut idmaps = idmap::Namespaces::default();
+        let mut open =
+            |(index, mount): (usize, &Mount)| open_source(plan, index, &mut idmaps).with_context(|| at(mount));
+        let trees = plan.mounts.iter().enumerate().map(&mut open).collect::<Result<_>>()?;
+        Ok(Sources { root, trees, idmaps })
+    }
+}
+
+/// `mounts[3] /data`: where an operation stands in the config, and its target.
+pub(super) fn at(mount: &Mount) -> String {
+    format!("{} {}", mount.place, mount.target.path.display())
+}
+
+/// The mapping of a bind that is to be that of the container's user namespace. A new filesystem needs none: made in
+/// that namespace, it has its ids already.
+fn of_container(mount: &Mount) -> Option<&MountIdMap> {
+    match &mount.op {
+        MountOp::Bind(bind) => bind.idmap.as_ref().filter(|map| map.of_container),
+        _ => None,
+    }
+}
+
+fn map_tree(tree: BorrowedFd, map: &MountIdMap, namespace: BorrowedFd) -> Result<()> {
+    let depth = if map.recursive { Tree::Recursive } else { Tree::Top };
+    attr::map_ids(tree, namespace, depth).call(|| "mount_setattr idmap".into()).map_err(|e| diagnose::idmap(e, tree))
+}
+
+/// The failure is for want of CAP_SYS_ADMIN over the mount namespace.
+fn may_not_clone(error: &anyhow::Error) -> bool {
+    crate::sys::errno_of(error) == Some(Errno::EPERM)
+        && open_tree_at_cwd(b"/", OPEN_TREE_CLONE).is_err_and(|errno| errno == Errno::EPERM)
+}
+
+fn ensure_no_idmap(plan: &Plan) -> Result<()> {
+    for mount in &plan.mounts {
+        let idmap = match &mount.op {
+            MountOp::Bind(bind) => &bind.idmap,
+            MountOp::Fs(fs) => &fs.idmap,
+            _ => continue,
+        };
+        ensure!(
+            idmap.is_none(),
+            "{}: an idmapped mount needs CAP_SYS_ADMIN in the user namespace of the host's mounts",
+            at(mount)
+        );
+    }
+    Ok(())
+}
+
+fn open_root(plan: &Plan) -> Result<OwnedFd> {
+    let path = &plan.rootfs.path;
+    // With the slash it has to be a directory.
+    let mut bytes = path.as_os_str().as_bytes().to_vec();
+    bytes.push(b'/');
+    let root = match open_tree_at_cwd(&bytes, OPEN_TREE_CLONE | AT_RECURSIVE) {
+        Err(Errno::ENOTDIR) if path.is_file() => bail!("root.path {}: not a directory", path.display()),
+        Err(Errno::ENOENT) => {
+            let error = SyscallError { call: format!("open_tree {}", path.display()), errno: Errno::ENOENT };
+            return Err(error).with_context(|| format!("root.path {} does not exist", path.display()));
+        }
+        result => result
+            .call(|| "open_tree".into())
+            .map_err(|e| diagnose::source(e, path))
+            .with_context(|| format!("root.path {}", path.display()))?,
+    };
+    Calls::of_root(plan.rootfs.propagation)
+        .apply(root.as_fd())
+        .with_context(|| format!("root.path {}", path.display()))?;
+    Ok(root)
+}
+
+fn open_source(plan: &Plan, index: usize, idmaps: &mut idmap::Namespaces) -> Result<Option<OwnedFd>> {
+    match &plan.mounts[index].op {
+        MountOp::Bind(bind) => open_bind(bind, attr::readonly_at_end(&plan.mounts, index), idmaps).map(Some),
+        MountOp::Device(device) => match &device.make {
+            MakeDevice::Bind(source) => open_node(source, device).map(Some),
+            MakeDevice::Mknod => Ok(None),
+        },
+        MountOp::Fs(fs) => {
+            if let Some(map) = fs.idmap.as_ref().filter(|map| !map.of_container) {
+                idmaps.get(map)?;
+            }
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn open_bind(bind: &Bind, readonly_at_end: bool, idmaps: &mut idmap::Namespaces) -> Result<OwnedFd> {
+    let (depth, recursive) = if bind.recursive { (Tree::Recursive, AT_RECURSIVE) } else { (Tree::Top, 0) };
+    let tree = open_tree_at_cwd(bind.source.as_os_str().as_bytes(), OPEN_TREE_CLONE | recursive)
+        .call(|| format!("open_tree {}", bind.source.display()))
+        .map_err(|e| diagnose::source(e, &bind.source))?;
+    let attr = if readonly_at_end { attr::writable(&bind.attr) } else { bind.attr };
+    Calls::new(&attr, bind.propagation, depth)
+        .apply(tree.as_fd())
+        .map_err(|e| diagnose::locked(e, tree.as_fd(), bind.attr.clear | bind.attr.recursive_clear))?;
+    if let Some(map) = bind.idmap.as_ref().filter(|map| !map.of_container) {
+        map_tree(tree.as_fd(), map, idmaps.get(map)?)?;
+    }
+    Ok(tree)
+}
+
+/// The host's device node, detached; it has to be the device that the config describes.
+pub(super) fn open_node(source: &Path, device: &Device) -> Result<OwnedFd> {
+    let node = open_tree_at_cwd(source.as_os_str().as_bytes(), OPEN_TREE_CLONE)
+        .call(|| format!("open_tree {}", source.display()))
+        .map_err(|e| diagnose::source(e, source))?;
+    let stat = fstat(&node).call(|| format!("fstat {}", source.display()))?;
+    let kind = match device.kind {
+        DeviceKind::Char => libc::S_IFCHR,
+        DeviceKind::Block => libc::S_IFBLK,
+        DeviceKind::Fifo => libc::S_IFIFO,
+    };
+    let same_number = device.kind == DeviceKind::Fifo
+        || (libc::major(stat.st_rdev), libc::minor(stat.st_rdev)) == (device.major, device.minor);
+    ensure!(
+        stat.st_mode & libc::S_IFMT == kind && same_number,
+        "{} on the host is not the {:?} device {}:{}",
+        source.display(),
+        device.kind,
+        device.major,
+        device.minor
+    );
+    Ok(node)
+}
+
+/// A soft RLIMIT_NOFILE that is raised while the sources are open; the old one comes back when this is dropped.
+#[derive(Debug)]
+pub(super) struct RaisedLimit {
+    soft: u64,
+    hard: u64,
+}
+
+impl RaisedLimit {
+    /// Fds that are open besides the sources, at most.
+    const OTHERS: u64 = 128;
+    /// No usual limit is below this.
+    const FEW: u64 = 200;
+
+    fn for_mounts(mounts: &[Mount]) -> Result<Option<RaisedLimit>> {
+        let sources = mounts.iter().filter(|m| matches!(m.op, MountOp::Bind(_) | MountOp::Device(_))).count() as u64;
+        if sources < Self::FEW {
+            return Ok(None);
+        }
+        let needed = sources + Self::OTHERS;
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).call(|| "getrlimit RLIMIT_NOFILE".into())?;
+        if soft >= needed {
+            return Ok(None);
+        }
+        ensure!(
+            hard >= needed,
+            "{sources} mount sources need {needed} file descriptors, but the hard limit (RLIMIT_NOFILE) is {hard}"
+        );
+        setrlimit(Resource::RLIMIT_NOFILE, needed, hard).call(|| format!("setrlimit RLIMIT_NOFILE {needed}"))?;
+        Ok(Some(RaisedLimit { soft, hard }))
+    }
+}
+
+impl Drop for RaisedLimit {
+    fn drop(&mut self) {
+        // Lowering a soft limit of ours cannot fail.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard);
+    }
+}

@@ -1,0 +1,343 @@
+//! `create`: from a plan to a container that waits for `start`, or to nothing at all.
+
+use super::dialogue::{Dialogue, InitProcess};
+use super::record::Record;
+use super::{Context, CreateArgs};
+use crate::cgroup;
+use crate::host::Host;
+use crate::init::{self, Init, Joins, Lineage, Start};
+use crate::ipc::{Cause, Channel, Report, ToInit, socket};
+use crate::plan::Plan;
+use crate::plan::namespaces::Namespace;
+use crate::rootfs::Prepared;
+use crate::security::lsm::Labels;
+use crate::security::seccomp;
+use crate::store::{self, Entry, InitRecord, START_SOCKET};
+use crate::sys::ns::{self, Cloned, Parent};
+use crate::sys::shared::SharedWord;
+use crate::sys::{Call, process};
+use crate::{clock, hooks, log, rdt};
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Makes a container that waits for `start`.
+///
+/// Fails with nothing left behind: no process, cgroup, mount or directory.
+pub fn create(context: &Context, args: &CreateArgs) -> Result<()> {
+    store::check_id(&args.id)?;
+    let sockets = Sockets::connect(args)?;
+    let (plan, host) = super::plan(context, args)?;
+    sockets.check_terminal(&plan)?;
+    let mut creation = Creation::begin(context, args, plan, host, Starter::StartCommand, sockets.console)?;
+    creation.finish(args, sockets.pidfd.as_ref())?;
+    creation.channel.tell_init(ToInit::Go)
+}
+
+/// Who will start the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starter {
+    /// `start`, later.
+    StartCommand,
+    /// The command that creates it (`run`).
+    Creator,
+}
+
+/// The sockets that the caller gave.
+pub(super) struct Sockets {
+    pub console: Option<OwnedFd>,
+    pub pidfd: Option<OwnedFd>,
+}
+
+impl Sockets {
+    pub fn connect(args: &CreateArgs) -> Result<Sockets> {
+        let connect = |path: &Option<std::path::PathBuf>, flag: &str| {
+            path.as_ref().map(|p| socket::connect_to(p).with_context(|| flag.to_owned())).transpose()
+        };
+        Ok(Sockets {
+            console: connect(&args.console_socket, "--console-socket")?,
+            pidfd: connect(&args.pidfd_socket, "--pidfd-socket")?,
+        })
+    }
+
+    /// A terminal needs somebody to hold its master, and nobody else may ask for one.
+    pub fn check_terminal(&self, plan: &Plan) -> Result<()> {
+        match (plan.process.as_ref().is_some_and(|p| p.terminal), &self.console) {
+            (true, None) => bail!("process.terminal: a detached terminal needs --console-socket"),
+            (false, Some(_)) => bail!("--console-socket: process.terminal is false"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A container in the making, with what has to be undone if it fails.
+pub(super) struct Creation {
+    pub entry: Entry,
+    pub record: Record,
+    pub init: InitProcess,
+    pub channel: Channel,
+}
+
+impl Creation {
+    /// Goes as far as init being ready. Undoes everything if it fails on the way.
+    pub fn begin(
+        context: &Context,
+        args: &CreateArgs,
+        plan: Plan,
+        host: Host,
+        starter: Starter,
+        console: Option<OwnedFd>,
+    ) -> Result<Creation> {
+        for warning in &plan.warnings {
+            log::warn(format_args!("{}: {warning}", plan.id));
+        }
+        check_preserved(args.preserve_fds)?;
+        // All that can be refused without a trace comes before the state directory is made.
+        let parts = Parts::gather(context, &plan, host)?;
+        let entry = context.store().create(&plan.id)?;
+        let record = Record::new(&plan, parts.host.uid, clock::now());
+        let mut making = Making { plan: &plan, entry: &entry, record, init: None };
+        match making.make(parts, starter, console, args.preserve_fds) {
+            Ok(channel) => {
+                let Making { record, init, .. } = making;
+                let init = init.context("there is no init process")?;
+                Ok(Creation { entry, record, init, channel })
+            }
+            Err(error) => {
+                undo(&entry, &making.record, making.init.as_ref(), failed_in_hook(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the container known: its init file, pid file and pidfd.
+    pub fn finish(&mut self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
+        let attempt = self.publish(args, pidfd_socket);
+        if attempt.is_err() {
+            undo(&self.entry, &self.record, Some(&self.init), false);
+        }
+        attempt
+    }
+
+    fn publish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
+        let pid = self.init.pid;
+        let start_time = store::start_time(pid).context("init died after it was ready")?;
+        self.entry.write_init(&InitRecord { pid, start_time })?;
+        if let Some(socket) = pidfd_socket {
+            socket::send_fd(socket.as_fd(), b"pidfd", self.init.pidfd.as_fd()).context("--pidfd-socket")?;
+        }
+        match &args.pid_file {
+            Some(path) => write_pid_file(path, pid),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What init is made from, gathered without a side effect.
+struct Parts {
+    host: Host,
+    filter: Option<Vec<u8>>,
+    labels: Labels,
+    joins: Joins,
+}
+
+impl Parts {
+    fn gather(context: &Context, plan: &Plan, host: Host) -> Result<Parts> {
+        let cache = context.root.join(".seccomp");
+        Ok(Parts {
+            filter: plan.seccomp.as_ref().map(|s| seccomp::compiled(&s.filter, Some(&cache))).transpose()?,
+            labels: match &plan.process {
+                Some(process) => Labels::check(process, &mut |text| log::warn(format_args!("{}: {text}", plan.id)))?,
+                None => Labels::default(),
+            },
+            joins: Joins::open(&plan.namespaces)?,
+            host,
+        })
+    }
+}
+
+/// The part of `create` that has side effects.
+struct Making<'a> {
+    plan: &'a Plan,
+    entry: &'a Entry,
+    record: Record,
+    init: Option<InitProcess>,
+}
+
+impl Making<'_> {
+    fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, preserve_fds: u32) -> Result<Channel> {
+        let plan = self.plan;
+        let Parts { host, filter, labels, joins } = parts;
+        let intent = cgroup::intend(&plan.cgroup, &host)?;
+        self.record.cgroup = intent.record().clone();
+        if let Some(rdt) = &plan.intel_rdt {
+            let root = rdt::root()?;
+            let group = rdt::Group::intend(&root, &plan.id, rdt)?;
+            self.record.intel_rdt = Some((root, group));
+        }
+        self.entry.write_record(&self.record)?;
+        let cgroup = intent.create()?;
+        for note in cgroup.notes() {
+            log::debug(format_args!("{}: {note}", plan.id));
+        }
+        // Only now: a mount of type cgroup has the container's own cgroup as its source.
+        let prepared = Prepared::open(plan)?;
+        if let (Some(rdt), Some((root, _))) = (&plan.intel_rdt, &self.record.intel_rdt) {
+            rdt::Group::create(root, &plan.id, rdt)?;
+        }
+        let start = match starter {
+            Starter::StartCommand => Start::Listener(socket::listen_in(self.entry.dir(), START_SOCKET)?),
+            Starter::Creator => Start::Runtime,
+        };
+        let progress = SharedWord::new().call(|| "mmap a shared page".into())?;
+        let (ours, theirs) = Channel::pair()?;
+        let privileged = host.uid == 0;
+        let new_user_namespace = plan.namespaces.user == Namespace::New;
+        if privileged || !new_user_namespace {
+            process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
+        }
+        let lineage = Lineage::of(&plan.namespaces, privileged);
+        let waits = new_user_namespace || plan.intel_rdt.is_some() || oom_score_adj(plan).is_some();
+
+        let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces) } else { 0 };
+        let cloned = {
+            let _inside = PidNamespaceVisit::enter(joins.pid_around_clone(lineage).map(AsFd::as_fd))?;
+            ns::clone3(flags, cgroup.into_fd(), Parent::Caller).call(|| format!("clone3 {flags:#x}"))?
+        };
+        let (pid, pidfd) = match cloned {
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+            Cloned::Child => init::run(Init {
+                plan,
+                channel: theirs,
+                progress,
+                lineage,
+                joins,
+                cgroup: &cgroup,
+                prepared,
+                labels: &labels,
+                seccomp: filter.as_deref(),
+                console_socket: console,
+                start,
+                preserve_fds,
+                waits,
+                not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
+            }),
+        };
+        drop((theirs, start, console, cgroup));
+        let dialogue = Dialogue::new(ours, progress);
+        let mut init = self.init.insert(InitProcess { pid, pidfd });
+        if lineage == Lineage::Grandchild {
+            let born = dialogue.hear_birth(init)?;
+            init = self.init.insert(born);
+        }
+        if waits {
+            prepare_init(plan, &self.record, init, &host, &prepared)?;
+            dialogue.channel.tell_init(ToInit::Go)?;
+        }
+        drop((prepared, joins));
+        dialogue.until_ready(plan, init)?;
+        Ok(dialogue.channel)
+    }
+}
+
+/// `process.oomScoreAdj`, which the runtime writes: it may have rights that the container's root has not.
+fn oom_score_adj(plan: &Plan) -> Option<i32> {
+    plan.process.as_ref().and_then(|p| p.oom_score_adj)
+}
+
+/// What init waits for before its first step.
+fn prepare_init(plan: &Plan, record: &Record, process: &InitProcess, host: &Host, prepared: &Prepared) -> Result<()> {
+    if let Some(map) = plan.namespaces.id_map.as_ref().filter(|_| plan.namespaces.user == Namespace::New) {
+        super::idmap::write(process.pid, map, host)?;
+        if prepared.needs_user_namespace() {
+            let path = format!("/proc/{}/ns/user", process.pid);
+            let namespace = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+                .call(|| format!("open {path}"))?;
+            prepared.map_ids(plan, namespace.as_fd())?;
+        }
+    }
+    if let Some(score) = oom_score_adj(plan) {
+        let path = format!("/proc/{}/oom_score_adj", process.pid);
+        std::fs::write(&path, score.to_string())
+            .call(|| format!("write {path} {score}"))
+            .context("process.oomScoreAdj")?;
+    }
+    match &record.intel_rdt {
+        Some((root, group)) => group.join(root, process.pid),
+        None => Ok(()),
+    }
+}
+
+/// The runtime's own stay in the pid namespace that its child is to be born in.
+struct PidNamespaceVisit {
+    home: Option<OwnedFd>,
+}
+
+impl PidNamespaceVisit {
+    const KIND: u64 = libc::CLONE_NEWPID as u64;
+
+    fn enter(namespace: Option<BorrowedFd>) -> Result<PidNamespaceVisit> {
+        let Some(namespace) = namespace else { return Ok(PidNamespaceVisit { home: None }) };
+        let home = open("/proc/self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .call(|| "open /proc/self/ns/pid".into())?;
+        ns::setns(namespace, Self::KIND).call(|| "setns pid".into()).context("pid namespace of linux.namespaces")?;
+        Ok(PidNamespaceVisit { home: Some(home) })
+    }
+}
+
+impl Drop for PidNamespaceVisit {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home
+            && let Err(errno) = ns::setns(home.as_fd(), Self::KIND)
+        {
+            log::warn(format_args!("setns back to the runtime's pid namespace: {errno}"));
+        }
+    }
+}
+
+/// Takes back what `create` did. What cannot be taken back is logged, and `delete --force` finds it again.
+fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop: bool) {
+    let warn = |what: &str, result: Result<()>| {
+        if let Err(error) = result {
+            log::warn(format_args!("{}: after the failed create: {what}: {error:#}", entry.id()));
+        }
+    };
+    if let Some(init) = init {
+        warn("end init", init.end());
+    }
+    warn("remove the groups", record.remove_groups());
+    warn("remove the state directory", entry.remove());
+    if run_poststop {
+        record.run_poststop_hooks();
+    }
+}
+
+/// Whether a hook was what failed: the lifecycle then goes on with the poststop hooks.
+pub(super) fn failed_in_hook(error: &anyhow::Error) -> bool {
+    hooks::has_failed(error) || error.downcast_ref::<Report>().is_some_and(|r| r.cause == Cause::Hook)
+}
+
+/// `--preserve-fds`: each of them must be open, or one of our own would take its place.
+fn check_preserved(count: u32) -> Result<()> {
+    for number in (3..).take(count as usize) {
+        let path = format!("/proc/self/fd/{number}");
+        if std::fs::symlink_metadata(&path).is_err() {
+            bail!("--preserve-fds {count}: fd {number} is not open");
+        }
+    }
+    Ok(())
+}
+
+/// The pid file appears whole: written aside and renamed.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().context("--pid-file has no file name")?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    let temporary = path.with_file_name(temporary);
+    std::fs::write(&temporary, pid.to_string())
+        .call(|| format!("write {}", temporary.display()))
+        .context("--pid-file")?;
+    std::fs::rename(&temporary, path).call(|| format!("rename to {}", path.display())).context("--pid-file")
+}

@@ -1,0 +1,53 @@
+//! `delete`: takes away whatever there is of a container, from the record that `create` left.
+
+use super::Context;
+use super::record::Record;
+use crate::state::Status;
+use crate::store::{Access, Entry, NotFound};
+use crate::sys::{Call, Errno, pidfd};
+use anyhow::{Result, bail};
+use nix::sys::signal::Signal;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Deletes a container that has stopped or was never started; with `force` any, and one that is not there is no error.
+pub fn delete(context: &Context, id: &str, force: bool) -> Result<()> {
+    let entry = match context.store().open(id, Access::Change) {
+        Err(error) if force && error.downcast_ref::<NotFound>().is_some() => return Ok(()),
+        result => result?,
+    };
+    let (status, _) = entry.status()?;
+    match status {
+        Status::Running | Status::Paused if !force => {
+            bail!("cannot delete container {id} that is not stopped: {status}")
+        }
+        Status::Stopped | Status::Created | Status::Creating | Status::Running | Status::Paused => {}
+    }
+    let record = Record::of(&entry)?;
+    destroy(&entry, record.as_ref())
+}
+
+/// Ends the container's processes, removes its cgroup, resctrl groups and directory, and runs the poststop hooks.
+pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
+    let init = kill_init(entry)?;
+    if let Some(record) = record {
+        // Kills what else is in it, and thaws: a frozen init dies only now.
+        record.remove_groups()?;
+    }
+    if let Some(init) = init {
+        pidfd::wait_for_end(init.as_fd()).call(|| "wait for the end of init".into())?;
+    }
+    entry.remove()?;
+    if let Some(record) = record {
+        record.run_poststop_hooks();
+    }
+    Ok(())
+}
+
+/// Sends SIGKILL to the container's process, if it is there.
+fn kill_init(entry: &Entry) -> Result<Option<OwnedFd>> {
+    let Some(init) = entry.pidfd()? else { return Ok(None) };
+    match pidfd::send_signal(init.as_fd(), Signal::SIGKILL as i32) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(Some(init)),
+        Err(errno) => Err(errno).call(|| "pidfd_send_signal SIGKILL".into()),
+    }
+}

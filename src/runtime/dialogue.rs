@@ -1,0 +1,125 @@
+//! The runtime's side of the frames, and init as a process.
+
+use crate::init::Step;
+use crate::ipc::{Channel, FromInit, ToInit};
+use crate::plan::Plan;
+use crate::security::seccomp::notify::{self, ContainerProcessState};
+use crate::state::{HookState, Status};
+use crate::sys::shared::SharedWord;
+use crate::sys::{Call, Errno, pidfd};
+use crate::{hooks, log, network};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::sys::wait::WaitStatus;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The container's first process: a child of ours.
+#[derive(Debug)]
+pub(super) struct InitProcess {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+impl InitProcess {
+    /// Kills and reaps.
+    pub fn end(&self) -> Result<()> {
+        match pidfd::send_signal(self.pidfd.as_fd(), Signal::SIGKILL as i32) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno).call(|| format!("pidfd_send_signal {} SIGKILL", self.pid)),
+        }
+        match pidfd::wait(self.pidfd.as_fd()) {
+            Ok(_) | Err(Errno::ECHILD) => Ok(()),
+            Err(errno) => Err(errno).call(|| format!("waitid {}", self.pid)),
+        }
+    }
+}
+
+/// The conversation with init until it is ready.
+pub(super) struct Dialogue {
+    pub channel: Channel,
+    progress: SharedWord,
+}
+
+impl Dialogue {
+    pub fn new(channel: Channel, progress: SharedWord) -> Dialogue {
+        Dialogue { channel, progress }
+    }
+
+    /// The next frame that is not a warning; a failure or the end of init is an error.
+    fn hear(&self, init: &InitProcess) -> Result<FromInit> {
+        loop {
+            match self.channel.hear_init()? {
+                Some(FromInit::Warning(text)) => log::warn(format_args!("{text}")),
+                Some(FromInit::Failed(report)) => return Err(report.into()),
+                Some(frame) => return Ok(frame),
+                None => return Err(self.obituary(init)),
+            }
+        }
+    }
+
+    /// With an intermediate process: init's own, which that process has made as our child. Reaps the former.
+    pub fn hear_birth(&self, intermediate: &InitProcess) -> Result<InitProcess> {
+        let FromInit::Born(pid) = self.hear(intermediate)? else { bail!("a frame before init was born") };
+        // Our own child and not reaped: the number is still its.
+        let pidfd = pidfd::open(pid).call(|| format!("pidfd_open {pid}"))?;
+        pidfd::wait(intermediate.pidfd.as_fd()).call(|| format!("waitid {}", intermediate.pid))?;
+        Ok(InitProcess { pid, pidfd })
+    }
+
+    /// Does the runtime's part of the work until init waits for `start`.
+    pub fn until_ready(&self, plan: &Plan, init: &InitProcess) -> Result<()> {
+        loop {
+            match self.hear(init)? {
+                FromInit::Ready => return Ok(()),
+                FromInit::NetworkReady => {
+                    let path = format!("/proc/{}/ns/net", init.pid);
+                    let namespace = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+                        .call(|| format!("open {path}"))?;
+                    network::move_devices(&plan.net_devices, namespace.as_fd())?;
+                }
+                FromInit::MountsReady => {
+                    let state = HookState::of(plan, Status::Creating, Some(init.pid)).to_json();
+                    hooks::run_all(&plan.hooks.prestart, &state)?;
+                    hooks::run_all(&plan.hooks.create_runtime, &state)?;
+                }
+                FromInit::SeccompListener(number) => {
+                    let fd = pidfd::get_fd(init.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;
+                    let listener = plan.seccomp.as_ref().and_then(|s| s.listener.as_ref());
+                    let listener = listener.context("a seccomp listener that the plan does not have")?;
+                    let state = HookState::of(plan, Status::Creating, Some(init.pid));
+                    let message = ContainerProcessState::new(&plan.oci_version, init.pid, &listener.metadata, &state);
+                    notify::send(&listener.path, fd.as_fd(), &message.json()?)?;
+                }
+                FromInit::Born(_) | FromInit::Warning(_) | FromInit::Failed(_) => bail!("a frame out of turn"),
+            }
+            self.channel.tell_init(ToInit::Go)?;
+        }
+    }
+
+    /// What became of an init that closed the channel without a report.
+    fn obituary(&self, init: &InitProcess) -> anyhow::Error {
+        let how = match pidfd::wait(init.pidfd.as_fd()) {
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+            Ok(WaitStatus::Exited(_, code)) => format!("exited with {code}"),
+            Ok(other) => format!("ended ({other:?})"),
+            Err(errno) => format!("ended ({errno})"),
+        };
+        anyhow!("init {how} at the step \"{}\"", Step::from_note(self.progress).name())
+    }
+}
+
+/// What the program's start came to, once the channel is closed or has brought a report.
+pub(super) fn hear_start(channel: &Channel) -> Result<()> {
+    loop {
+        match channel.hear_init()? {
+            // Closed by execve.
+            None => return Ok(()),
+            Some(FromInit::Failed(report)) => return Err(anyhow::Error::from(report)),
+            Some(FromInit::Warning(text)) => log::warn(format_args!("{text}")),
+            Some(FromInit::SeccompListener(_)) => bail!("a seccomp listener after create"),
+            Some(_) => bail!("a frame out of turn"),
+        }
+    }
+}

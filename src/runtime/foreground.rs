@@ -1,0 +1,110 @@
+//! The foreground of `run`: one poll over signals, the container's process and the terminal.
+
+use super::dialogue::InitProcess;
+use super::terminal::{Session, Terminal};
+use crate::sys::{Call, Errno, pidfd};
+use anyhow::Result;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use std::os::fd::AsFd;
+
+/// Signals and, with a terminal, its two ends; from before the program starts until it has ended.
+pub(super) struct Foreground {
+    signals: SignalFd,
+    session: Option<Session>,
+}
+
+impl Foreground {
+    /// Blocks all signals, so that none is lost, and puts the caller's terminal into raw mode.
+    pub fn take_over(terminal: Option<Terminal>) -> Result<Foreground> {
+        let all = SigSet::all();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&all), None).call(|| "sigprocmask".into())?;
+        let signals =
+            SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call(|| "signalfd".into())?;
+        let session = terminal.map(Terminal::begin).transpose()?;
+        Ok(Foreground { signals, session })
+    }
+
+    /// Until the process ends; its exit code, or 128 and the number of the signal that ended it.
+    pub fn wait_for(mut self, init: &InitProcess) -> Result<i32> {
+        loop {
+            if self.poll_once(init)? {
+                let status = pidfd::wait(init.pidfd.as_fd()).call(|| format!("waitid {}", init.pid))?;
+                if let Some(session) = &mut self.session {
+                    session.drain()?;
+                }
+                return Ok(match status {
+                    WaitStatus::Exited(_, code) => code,
+                    WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
+                    _ => 255,
+                });
+            }
+        }
+    }
+
+    /// One round; true when the process has ended.
+    fn poll_once(&mut self, init: &InitProcess) -> Result<bool> {
+        let mut fds = vec![
+            PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(session) = &self.session {
+            session.add_poll_fds(&mut fds);
+        }
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => return Ok(false),
+            result => result.call(|| "poll".into())?,
+        };
+        let ready: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        drop(fds);
+        if !ready[1].is_empty() {
+            self.forward_signals(init)?;
+        }
+        if let Some(session) = &mut self.session {
+            session.transfer(&ready[2..])?;
+        }
+        Ok(!ready[0].is_empty())
+    }
+
+    fn forward_signals(&mut self, init: &InitProcess) -> Result<()> {
+        while let Some(info) = self.signals.read_signal().call(|| "read signalfd".into())? {
+            let number = info.ssi_signo.cast_signed();
+            match Signal::try_from(number) {
+                Ok(Signal::SIGCHLD) => reap_others(init)?,
+                Ok(Signal::SIGWINCH) => {
+                    if let Some(session) = &self.session {
+                        session.resize()?;
+                    }
+                }
+                // Urgent data on our own sockets, a write to a closed pipe: ours, not the container's.
+                Ok(Signal::SIGURG | Signal::SIGPIPE) => {}
+                _ => match pidfd::send_signal(init.pidfd.as_fd(), number) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => return Err(errno).call(|| format!("pidfd_send_signal {number}")),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reaps what the subreaper has inherited; init itself is left for [`Foreground::wait_for`].
+fn reap_others(init: &InitProcess) -> Result<()> {
+    loop {
+        match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+            Ok(status) => match status.pid() {
+                Some(pid) if pid.as_raw() == init.pid => return Ok(()),
+                Some(pid) => {
+                    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
+                        .call(|| format!("waitid {pid}"))?;
+                }
+                None => return Ok(()),
+            },
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).call(|| "waitid".into()),
+        }
+    }
+}

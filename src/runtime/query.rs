@@ -1,0 +1,63 @@
+//! `state` and `list`.
+
+use super::Context;
+use super::record::Record;
+use crate::log;
+use crate::state::{State, Status};
+use crate::store::{Access, Entry, NotFound};
+use anyhow::{Context as _, Result};
+
+/// The state of one container.
+pub fn state(context: &Context, id: &str) -> Result<State> {
+    let entry = context.store().open(id, Access::Read)?;
+    describe(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed; delete it"))
+}
+
+/// The states of all containers, by id. One that cannot be read is a warning, one that has just gone is nothing.
+pub fn list(context: &Context) -> Result<Vec<State>> {
+    let store = context.store();
+    let mut states = Vec::new();
+    for id in store.ids()? {
+        let described = store.open(&id, Access::Read).and_then(|entry| describe(&entry));
+        match described {
+            Ok(Some(state)) => states.push(state),
+            Ok(None) => log::warn(format_args!("container {id} is damaged: its create was killed; delete it")),
+            Err(error) if error.downcast_ref::<NotFound>().is_some() => {}
+            Err(error) => log::warn(format_args!("container {id}: {error:#}")),
+        }
+    }
+    Ok(states)
+}
+
+fn describe(entry: &Entry) -> Result<Option<State>> {
+    let (mut status, pid) = entry.status()?;
+    let Some(record) = Record::of(entry)? else { return Ok(None) };
+    if status == Status::Running && record.cgroup.is_frozen()? {
+        status = Status::Paused;
+    }
+    Ok(Some(State {
+        oci_version: record.oci_version,
+        id: record.id,
+        pid: pid.unwrap_or(0),
+        status,
+        bundle: record.bundle,
+        rootfs: record.rootfs,
+        created: record.created,
+        annotations: record.annotations,
+        owner: login_name(record.owner),
+    }))
+}
+
+/// The name of a user id in /etc/passwd, else the number.
+fn login_name(uid: u32) -> String {
+    if uid == 0 {
+        return "root".into();
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = uid.to_string();
+    passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&number.as_str()))
+        .map_or(number, |fields| fields[0].to_owned())
+}

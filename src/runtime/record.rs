@@ -1,0 +1,94 @@
+//! What `create` leaves for the commands that come after it.
+
+use crate::cgroup;
+use crate::plan::{Hooks, Plan};
+use crate::state::{HookState, Status};
+use crate::store::Entry;
+use crate::{hooks, log, rdt};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The format of the record; older ones stay readable.
+const VERSION: u32 = 1;
+
+/// What later commands need of the config, fixed at `create`: changes of config.json afterwards have no effect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    pub version: u32,
+    pub id: String,
+    pub oci_version: String,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    pub annotations: BTreeMap<String, String>,
+    pub hooks: Hooks,
+    pub has_process: bool,
+    /// User id of the creator.
+    pub owner: u32,
+    /// RFC 3339, UTC.
+    pub created: String,
+    pub cgroup: cgroup::Record,
+    /// The resctrl tree and what is the container's in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<(PathBuf, rdt::Group)>,
+}
+
+impl Record {
+    pub fn new(plan: &Plan, owner: u32, created: String) -> Record {
+        Record {
+            version: VERSION,
+            id: plan.id.clone(),
+            oci_version: plan.oci_version.clone(),
+            bundle: plan.bundle.clone(),
+            rootfs: plan.rootfs.path.clone(),
+            annotations: plan.annotations.clone(),
+            hooks: plan.hooks.clone(),
+            has_process: plan.process.is_some(),
+            owner,
+            created,
+            cgroup: cgroup::Record::none(),
+            intel_rdt: None,
+        }
+    }
+    /// The record of a container; `None` when its `create` was killed before it wrote one.
+    pub fn of(entry: &Entry) -> Result<Option<Record>> {
+        let record: Option<Record> = entry.record()?;
+        match record {
+            Some(record) if record.version > VERSION => {
+                bail!("container {} was created by a newer version of this program", record.id)
+            }
+            record => Ok(record),
+        }
+    }
+
+    /// The state that a hook in the runtime's namespaces reads.
+    pub fn hook_state(&self, status: Status, pid: Option<i32>) -> Vec<u8> {
+        HookState {
+            oci_version: &self.oci_version,
+            id: &self.id,
+            status,
+            pid,
+            bundle: &self.bundle,
+            annotations: &self.annotations,
+        }
+        .to_json()
+    }
+
+    /// Removes the cgroup, with whatever still runs in it, and the resctrl groups.
+    pub fn remove_groups(&self) -> Result<()> {
+        self.cgroup.remove().context("remove the cgroup")?;
+        match &self.intel_rdt {
+            Some((root, group)) => group.remove(root).context("remove the resctrl group"),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs the poststop hooks; their failures are warnings (runtime.md, lifecycle step 13).
+    pub fn run_poststop_hooks(&self) {
+        if !self.hooks.poststop.is_empty() {
+            let state = self.hook_state(Status::Stopped, None);
+            hooks::run_each(&self.hooks.poststop, &state, &mut |text| log::warn(format_args!("{}: {text}", self.id)));
+        }
+    }
+}

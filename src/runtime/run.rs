@@ -1,0 +1,62 @@
+//! `run`: create and start in one, and in the foreground also the wait and the delete.
+
+use super::create::{Creation, Sockets, Starter};
+use super::dialogue::hear_start;
+use super::foreground::Foreground;
+use super::terminal::Terminal;
+use super::{Context, CreateArgs, RunArgs, delete, start};
+use crate::ipc::ToInit;
+use crate::log;
+use crate::store;
+use crate::sys::{Call, process};
+use anyhow::{Result, bail};
+
+/// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
+/// exit code (128+n when signal n ended it). Detached: returns 0 as soon as the program runs.
+pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
+    store::check_id(&args.id)?;
+    let mut sockets = Sockets::connect(args)?;
+    let (plan, host) = super::plan(context, args)?;
+    let wants_terminal = plan.process.as_ref().is_some_and(|p| p.terminal);
+    if plan.process.is_none() {
+        bail!("cannot run: config.json has no `process`");
+    }
+    let terminal = match (wants_terminal, run.detach) {
+        (true, false) if sockets.console.is_none() => {
+            let (terminal, socket) = Terminal::prepare()?;
+            sockets.console = Some(socket);
+            Some(terminal)
+        }
+        _ => {
+            sockets.check_terminal(&plan)?;
+            None
+        }
+    };
+    if !run.detach && !run.no_subreaper {
+        process::set_child_subreaper().call(|| "prctl PR_SET_CHILD_SUBREAPER".into())?;
+    }
+
+    let mut creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
+    creation.finish(args, sockets.pidfd.as_ref())?;
+    let foreground = if run.detach { None } else { Some(Foreground::take_over(terminal)?) };
+    creation.channel.tell_init(ToInit::Start)?;
+    let Creation { entry, record, init, channel } = creation;
+    let started = hear_start(&channel);
+    let failed_to_start = started.is_err();
+    let result = start::after_start(&entry, &record, Some(init.pid), started);
+    if failed_to_start && !run.keep {
+        // The program never ran: `run` leaves nothing, as a failed `create`.
+        if let Err(error) = init.end().and_then(|()| delete::destroy(&entry, Some(&record))) {
+            log::warn(format_args!("{}: after the failed start: {error:#}", record.id));
+        }
+    }
+    result?;
+    let Some(foreground) = foreground else { return Ok(0) };
+    // Other commands may now work on the container.
+    drop(entry);
+    let code = foreground.wait_for(&init)?;
+    if !run.keep {
+        delete::delete(context, &args.id, true)?;
+    }
+    Ok(code)
+}

@@ -1,0 +1,51 @@
+//! `start`: lets init execute the program, and runs the poststart hooks.
+
+use super::dialogue::hear_start;
+use super::record::Record;
+use super::{Context, create, delete};
+use crate::ipc::{Channel, ToInit, socket};
+use crate::state::Status;
+use crate::store::{Access, Entry, START_SOCKET};
+use crate::sys::Call;
+use crate::{hooks, log};
+use anyhow::{Context as _, Result, bail};
+
+/// Starts a created container. Returns when the program is executed and the poststart hooks have run.
+pub fn start(context: &Context, id: &str) -> Result<()> {
+    let entry = context.store().open(id, Access::Change)?;
+    let (status, pid) = entry.status()?;
+    match status {
+        Status::Created => {}
+        Status::Stopped => bail!("cannot start a container that has stopped"),
+        Status::Creating => bail!("cannot start a container that is still being created"),
+        Status::Running | Status::Paused => bail!("cannot start an already running container"),
+    }
+    let record = Record::of(&entry)?.context("the container's record is missing")?;
+    if !record.has_process {
+        bail!("cannot start: config.json has no `process`");
+    }
+    let connection = socket::connect_in(entry.dir(), START_SOCKET).call(|| format!("connect {START_SOCKET}"))?;
+    let channel = Channel::over(connection);
+    channel.tell_init(ToInit::Start)?;
+    after_start(&entry, &record, pid, hear_start(&channel))
+}
+
+/// What follows once init has answered: poststart hooks, or the end that a failed hook asks for.
+pub(super) fn after_start(entry: &Entry, record: &Record, pid: Option<i32>, started: Result<()>) -> Result<()> {
+    let result = started.and_then(|()| {
+        entry.remove_start_socket()?;
+        if record.hooks.poststart.is_empty() {
+            return Ok(());
+        }
+        hooks::run_all(&record.hooks.poststart, &record.hook_state(Status::Running, pid))
+    });
+    if let Err(error) = &result
+        && create::failed_in_hook(error)
+    {
+        // runtime.md, lifecycle steps 7 and 9: stop the container and go on at step 12.
+        if let Err(error) = delete::destroy(entry, Some(record)) {
+            log::warn(format_args!("{}: after the failed hook: {error:#}", record.id));
+        }
+    }
+    result
+}

@@ -1,0 +1,79 @@
+//! The container's status, derived from its directory and its process.
+
+use super::{Entry, START_SOCKET};
+use crate::ipc::socket;
+use crate::state::Status;
+use crate::sys::{Call, Errno, pidfd};
+use anyhow::Result;
+use std::os::fd::OwnedFd;
+
+impl Entry {
+    /// The status and, when there is one, the pid of the container's process.
+    pub fn status(&self) -> Result<(Status, Option<i32>)> {
+        let Some(init) = self.init()? else {
+            let status = if self.is_busy()? { Status::Creating } else { Status::Stopped };
+            return Ok((status, None));
+        };
+        if !is_alive(init.pid, init.start_time) {
+            return Ok((Status::Stopped, None));
+        }
+        let status = match self.is_waiting()? {
+            true => Status::Created,
+            false => Status::Running,
+        };
+        Ok((status, Some(init.pid)))
+    }
+
+    /// Whether init still listens for `start`. The connection carries nothing, and init passes over it.
+    fn is_waiting(&self) -> Result<bool> {
+        match socket::connect_in(self.dir(), START_SOCKET) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
+            Err(errno) => Err(errno).call(|| format!("connect {START_SOCKET} of container {}", self.id())),
+        }
+    }
+
+    /// A pidfd of the container's process, checked against its start time; `None` when it has ended.
+    pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
+        let Some(init) = self.init()? else { return Ok(None) };
+        let fd = match pidfd::open(init.pid) {
+            Err(Errno::ESRCH) => return Ok(None),
+            result => result.call(|| format!("pidfd_open {}", init.pid))?,
+        };
+        // Checked after the open: the pidfd stays with the process that it was opened for.
+        Ok(is_alive(init.pid, init.start_time).then_some(fd))
+    }
+}
+
+fn is_alive(pid: i32, start_time: u64) -> bool {
+    stat(pid).is_some_and(|(state, start)| start == start_time && !matches!(state, b'Z' | b'X'))
+}
+
+/// The start time of a process in clock ticks after boot; `None` when it is gone.
+pub fn start_time(pid: i32) -> Option<u64> {
+    stat(pid).map(|(_, start)| start)
+}
+
+/// State letter and start time of proc_pid_stat(5).
+fn stat(pid: i32) -> Option<(u8, u64)> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name, in parentheses, may itself hold spaces and parentheses.
+    let rest = &text[text.iter().rposition(|b| *b == b')')? + 2..];
+    let mut fields = rest.split(|b| *b == b' ');
+    let state = *fields.next()?.first()?;
+    let start = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
+    Some((state, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start_time() {
+        let me = std::process::id().cast_signed();
+        let start = start_time(me).unwrap();
+        assert!(is_alive(me, start));
+        assert!(!is_alive(me, start + 1));
+    }
+}
