@@ -1,22 +1,21 @@
 //! From a plan to a cgroup that a process can be born in.
 
+use super::entry::Entry;
 use super::group::{self, Group, field};
+use super::place::place;
 use super::record::{Membership, Record, Version, open_groups};
-use super::resources::{self, Layout, Needed, Settings, Write};
-use super::{apply, delegate, devices};
+use super::resources::{self, Layout, Settings, Write};
+use super::update::refuse;
+use super::{apply, controllers, delegate, devices};
 use crate::host::{CgroupMode, Host};
-use crate::plan::Problem;
-use crate::plan::resources::{Cgroup, Manager, Place, Policy};
+use crate::plan::resources::{Cgroup, Manager, Place, Policy, Resources};
 use crate::sys::{Call, Errno};
-use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::{AtFlags, OFlag};
+use anyhow::{Context, Result, bail};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-
-/// The controllers that are enabled on v2 where that is possible: for limits set later and for statistics.
-const WELCOME: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// A cgroup that was looked for and not yet made.
 #[derive(Debug)]
@@ -41,10 +40,7 @@ enum Need {
 #[derive(Debug)]
 pub struct Created {
     record: Record,
-    /// `tasks` of each v1 hierarchy, open for writing.
-    entrances: Vec<(OwnedFd, PathBuf)>,
-    /// The cgroup v2 directory.
-    unified: Option<OwnedFd>,
+    entry: Entry,
     /// Limits that are written when the process is in.
     late: Vec<(Group, Write)>,
     notes: Vec<String>,
@@ -89,6 +85,18 @@ fn need(cgroup: &Cgroup, privileged: bool) -> Need {
 /// All that will be written, or what of it this machine cannot do.
 fn settle(cgroup: &Cgroup, privileged: bool, members: &[Membership], groups: &[Group]) -> Result<Settings> {
     let resources = &cgroup.resources;
+    let layout = layout(resources, members, groups)?;
+    let mut settings = resources::settings("linux.resources", resources, &layout).map_err(|p| refuse(&p))?;
+    // Without privilege no device can be made, and its programs cannot be loaded.
+    if privileged {
+        let policy = Policy::new(&resources.devices);
+        resources::add_devices(&mut settings, policy, &layout, true).map_err(|p| refuse(&[p]))?;
+    }
+    Ok(settings)
+}
+
+/// Where the controllers are that `resources` need.
+pub(super) fn layout(resources: &Resources, members: &[Membership], groups: &[Group]) -> Result<Layout> {
     let v2 = members.iter().position(|m| m.version == Version::V2);
     let name = |m: &Membership| (m.version == Version::V1).then(|| m.directory.clone());
     let mut layout = Layout { v1: members.iter().map(name).collect(), v2: v2.map(|index| (index, None)) };
@@ -101,18 +109,7 @@ fn settle(cgroup: &Cgroup, privileged: bool, members: &[Membership], groups: &[G
             layout.v2 = Some((index, Some(text.split_ascii_whitespace().map(String::from).collect())));
         }
     }
-    let mut settings = resources::settings("linux.resources", resources, &layout).map_err(|p| refuse(&p))?;
-    // Without privilege no device can be made, and its programs cannot be loaded.
-    if privileged {
-        let policy = Policy::new(&resources.devices);
-        resources::add_devices(&mut settings, policy, &layout, true).map_err(|p| refuse(&[p]))?;
-    }
-    Ok(settings)
-}
-
-fn refuse(problems: &[Problem]) -> anyhow::Error {
-    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
-    anyhow!("{}", lines.join("\n"))
+    Ok(layout)
 }
 
 /// [`intend`] and [`Intent::create`] in one, where no journal is kept.
@@ -130,53 +127,6 @@ fn memberships(mode: &CgroupMode) -> Vec<Membership> {
             v1.chain(hybrid.then(|| member("unified", Version::V2))).collect()
         }
     }
-}
-
-/// The path below the hierarchies' roots, without a leading slash.
-fn place(cgroup: &Cgroup, host: &Host, privileged: bool) -> Result<PathBuf> {
-    let below_root = cgroup.path.strip_prefix("/").unwrap_or(&cgroup.path).to_path_buf();
-    if privileged {
-        return Ok(below_root);
-    }
-    let own = own_cgroup()?;
-    let path = if cgroup.place == Place::Absolute {
-        below_root
-    } else {
-        // Beside our own cgroup and not in it: a cgroup with processes can give no controllers to its children.
-        own.parent().unwrap_or(Path::new("")).join(below_root)
-    };
-    may_move(host, &own, &path)?;
-    Ok(path)
-}
-
-/// Our cgroup v2, without a leading slash.
-fn own_cgroup() -> Result<PathBuf> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
-    let path = text.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
-    if path.split('/').any(|c| c == "..") {
-        bail!("this process is in a cgroup outside of its cgroup namespace (/{path})");
-    }
-    Ok(path.into())
-}
-
-/// On v2 a process may be moved by who can write `cgroup.procs` of the nearest common parent (cgroups(7), delegation).
-fn may_move(host: &Host, own: &Path, path: &Path) -> Result<()> {
-    let root = match &host.cgroup {
-        CgroupMode::Unified => host.cgroup_root.clone(),
-        CgroupMode::Legacy { hybrid: true, .. } => host.cgroup_root.join("unified"),
-        _ => return Ok(()),
-    };
-    let common: PathBuf = own.iter().zip(path.iter()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
-    let file = root.join(common).join("cgroup.procs");
-    faccessat(nix::fcntl::AT_FDCWD, &file, AccessFlags::W_OK, AtFlags::AT_EACCESS).call(|| format!("write {}", file.display())).with_context(
-        || {
-            format!(
-                "a process cannot be moved from cgroup /{} to /{}; a delegated cgroup is needed (systemd-run --user --scope -p Delegate=yes)",
-                own.display(),
-                path.display()
-            )
-        },
-    )
 }
 
 impl Intent {
@@ -234,8 +184,7 @@ impl Intent {
     fn create_all(&mut self, made: &mut Vec<(usize, PathBuf)>) -> Result<Created> {
         let mut created = Created {
             record: Record::none(),
-            entrances: Vec::new(),
-            unified: None,
+            entry: Entry::default(),
             late: Vec::new(),
             notes: std::mem::take(&mut self.notes),
         };
@@ -252,9 +201,10 @@ impl Intent {
             }
             kept.push(member.clone());
             match member.version {
-                Version::V1 => created.entrances.push(prepare_v1(group, member)?),
-                Version::V2 => created.unified = Some(self.prepare_v2(group, member, &mut created.notes)?),
+                Version::V1 => prepare_v1(group, member)?,
+                Version::V2 => self.prepare_v2(group, member, &mut created.notes)?,
             }
+            created.entry.add(group, member.version)?;
             let writes = self.settings.writes.iter().filter(|w| w.hierarchy == index && !w.late);
             apply::apply(group, writes, &mut created.notes)?;
         }
@@ -265,13 +215,16 @@ impl Intent {
         Ok(created)
     }
 
-    fn prepare_v2(&self, group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<OwnedFd> {
+    fn prepare_v2(&self, group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<()> {
         let whole = member.directory.is_empty();
         if whole || !self.settings.controllers.is_empty() {
-            let welcome: &[&str] = if whole { &WELCOME } else { &[] };
-            enable_controllers(group, welcome, &self.settings.controllers, notes)?;
+            let welcome: &[&str] = if whole { &controllers::WELCOME } else { &[] };
+            controllers::enable(group, welcome, &self.settings.controllers, notes)?;
         }
-        let directory = group.directory().call(|| format!("openat2 {}", group.shown().display()))?;
+        if self.settings.devices.is_none() && self.owner.is_none() {
+            return Ok(());
+        }
+        let directory = group.directory().call(|| format!("open {}", group.shown().display()))?;
         if let Some(policy) = &self.settings.devices {
             devices::attach(policy, directory.as_fd()).context("linux.resources.devices")?;
         }
@@ -279,7 +232,7 @@ impl Intent {
             delegate::give(directory.as_fd(), owner)
                 .with_context(|| format!("delegate {}", group.shown().display()))?;
         }
-        Ok(directory)
+        Ok(())
     }
 }
 
@@ -321,13 +274,11 @@ fn refused(error: &anyhow::Error) -> bool {
     matches!(crate::sys::errno_of(error), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT))
 }
 
-fn prepare_v1(group: &Group, member: &Membership) -> Result<(OwnedFd, PathBuf)> {
+fn prepare_v1(group: &Group, member: &Membership) -> Result<()> {
     if member.made > 0 && member.directory.split(',').any(|c| c == "cpuset") {
         inherit_cpuset(group, member.made)?;
     }
-    let tasks = group.shown().join("tasks");
-    let fd = group.open("tasks", OFlag::O_WRONLY).call(|| format!("openat2 {}", tasks.display()))?;
-    Ok((fd, tasks))
+    Ok(())
 }
 
 /// A new v1 cpuset is empty and takes no process until it has its parent's CPUs and memory nodes.
@@ -345,64 +296,15 @@ fn inherit_cpuset(group: &Group, made: usize) -> Result<()> {
     Ok(())
 }
 
-/// Enables controllers from the root down to the group's parent.
-///
-/// The `needed` ones must be there afterwards; of the `welcome` ones those that the tree has and gives.
-fn enable_controllers(group: &Group, welcome: &[&str], needed: &[Needed], notes: &mut Vec<String>) -> Result<()> {
-    let shown = group.shown().display();
-    let read = |path: &Path| group::read(group.root(), path).call(|| format!("read {} of {shown}", path.display()));
-    let top = read(Path::new("cgroup.controllers"))?;
-    let here = group.read("cgroup.controllers").call(|| format!("read {shown}/cgroup.controllers"))?;
-    let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|c| c == name);
-    if let Some(Needed { controller, place }) = needed.iter().find(|n| !has(&top, &n.controller)) {
-        bail!("{place}: cgroup v2 of this machine has no {controller} controller (cgroup.controllers)");
-    }
-    let all = welcome.iter().copied().chain(needed.iter().map(|n| n.controller.as_str()));
-    let mut wanted: Vec<&str> = all.filter(|c| has(&top, c) && !has(&here, c)).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut parents: Vec<&Path> = group.path().ancestors().skip(1).collect();
-    parents.reverse();
-    for parent in parents {
-        let file = parent.join("cgroup.subtree_control");
-        let given = read(&file)?;
-        for controller in wanted.iter().filter(|c| !has(&given, c)) {
-            let Err(e) = group::write(group.root(), &file, &format!("+{controller}")) else { continue };
-            let error = Err::<(), _>(e).call(|| format!("write +{controller} to /{}", file.display())).unwrap_err();
-            if let Some(needed) = needed.iter().find(|n| n.controller == *controller) {
-                return Err(error.context(why_not_enabled(e)).context(needed.place.clone()));
-            }
-            notes.push(format!("{controller} controller not enabled: {error:#}"));
-        }
-    }
-    Ok(())
-}
-
-fn why_not_enabled(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EBUSY => "a cgroup that has processes of its own can give no controllers to its children",
-        Errno::ENOENT => "the parent cgroup was not given this controller",
-        Errno::EACCES | Errno::EPERM | Errno::EROFS => "the cgroup is not delegated to this user",
-        _ => "enable cgroup controller",
-    }
-}
-
 impl Created {
     /// The cgroup v2 directory for `CLONE_INTO_CGROUP`.
     pub fn into_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
+        self.entry.into_fd()
     }
 
     /// Moves the calling process, which must have one thread, into the v1 cgroups.
     pub fn enter_self(&self) -> Result<()> {
-        for (tasks, path) in &self.entrances {
-            // `tasks` and not `cgroup.procs`: moving oneself as a thread needs no lock that waits for an RCU grace period.
-            nix::unistd::write(tasks, b"0").call(|| format!("write 0 to {}", path.display()))?;
-        }
-        Ok(())
+        self.entry.enter_self()
     }
 
     /// Writes the limits that would have kept the container's process out. To be called when the process is in the

@@ -17,7 +17,6 @@ pub fn attach(policy: &Policy, cgroup: BorrowedFd) -> Result<()> {
 }
 
 /// Puts the policy's program in the place of those that are attached to the cgroup.
-#[allow(dead_code)] // used by the update that comes next
 pub fn replace(policy: &Policy, cgroup: BorrowedFd) -> Result<()> {
     let program = bpf::load_device_program(&compile(policy)?).call(|| "bpf BPF_PROG_LOAD device program".into())?;
     let old = bpf::device_programs(cgroup).call(|| "bpf BPF_PROG_QUERY device programs".into())?;

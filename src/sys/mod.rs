@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod credentials;
 mod error;
+pub mod event;
 pub mod exec;
 pub mod file;
 pub mod kernel;

@@ -5,19 +5,19 @@ use crate::plan::resources::devices::Policy;
 use crate::plan::resources::read;
 use std::os::fd::AsFd;
 
-fn resources(json: &str) -> Resources {
+pub fn resources(json: &str) -> Resources {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     let resources = read("linux.resources", &serde_json::from_str(json).unwrap(), &mut problems, &mut warnings);
     assert!(problems.is_empty(), "{problems:?}");
     resources
 }
 
-fn limited(path: &str, json: &str) -> Cgroup {
+pub fn limited(path: &str, json: &str) -> Cgroup {
     Cgroup { resources: resources(json), ..at(path) }
 }
 
 /// The text of a file in the hierarchy of a v1 controller, if that is mounted.
-fn v1_file(record: &Record, controller: &str, file: &str) -> Option<String> {
+pub fn v1_file(record: &Record, controller: &str, file: &str) -> Option<String> {
     let (_, directory) = record.directories().find(|(name, _)| name.split(',').any(|c| c == controller))?;
     Some(std::fs::read_to_string(directory.join(file)).unwrap_or_else(|e| panic!("{file}: {e}")))
 }
@@ -228,6 +228,14 @@ fn a_device_program_denies_and_is_replaced() {
     assert!(shell_in(&path, &script).contains("block"));
     std::fs::remove_dir_all(&nodes).unwrap();
     record.remove().unwrap();
+}
+
+#[test]
+fn a_limit_that_would_keep_the_process_out_is_written_late() {
+    let late = resources(r#"{"pids":{"limit":0}}"#);
+    let layout = super::super::resources::Layout { v1: vec![None], v2: Some((0, None)) };
+    let settings = super::super::resources::settings("", &late, &layout).unwrap();
+    assert!(settings.writes[0].late);
 }
 
 #[test]

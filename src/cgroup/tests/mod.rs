@@ -1,29 +1,32 @@
 //! cgroups against the machine's own hierarchies, each test in directories of its own.
 
+mod control;
 mod lifecycle;
 mod limits;
 
 use super::*;
 use crate::host::{CgroupMode, Host};
 use crate::plan::resources::{Cgroup, Manager, Place, Resources};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The machine as root sees it; `None` where cgroups cannot be written.
 fn host() -> Option<Host> {
-    let root = Path::new("/sys/fs/cgroup");
-    let writable = nix::unistd::geteuid().is_root();
-    let cgroup = if root.join("cgroup.controllers").exists() {
-        CgroupMode::Unified
-    } else {
-        let is_v1 = |e: &std::fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir()) && e.path().join("tasks").exists();
-        let entries = std::fs::read_dir(root).ok()?.filter_map(Result::ok);
-        let hierarchies: Vec<String> = entries.filter(is_v1).map(|e| e.file_name().into_string().unwrap()).collect();
-        CgroupMode::Legacy { hierarchies, hybrid: root.join("unified/cgroup.procs").exists() }
-    };
-    let host = Host { kernel: (6, 1), uid: 0, gid: 0, in_user_namespace: false, cgroup, cgroup_root: root.into() };
-    writable.then_some(host)
+    let host = Host::probe().unwrap();
+    (host.uid == 0 && !host.in_user_namespace && host.cgroup != CgroupMode::None).then_some(host)
+}
+
+/// The machine, and what it would be with cgroup v2 alone.
+fn hosts() -> Vec<Host> {
+    let Some(host) = host() else { return Vec::new() };
+    let mut hosts = vec![host.clone()];
+    if let CgroupMode::Legacy { hybrid: true, .. } = host.cgroup {
+        let cgroup_root = host.cgroup_root.join("unified");
+        hosts.push(Host { cgroup: CgroupMode::Unified, cgroup_root, ..host });
+    }
+    hosts
 }
 
 fn name() -> String {

@@ -162,6 +162,94 @@ impl Resources {
     }
 }
 
+/// Updates.
+impl Resources {
+    /// These resources with what `change` sets. Per-device entries replace those of the same device.
+    pub fn updated_by(&self, change: &Resources) -> Resources {
+        let mut next = self.clone();
+        let (cpu, c) = (&mut next.cpu, &change.cpu);
+        set(&mut cpu.shares, c.shares);
+        set(&mut cpu.quota, c.quota);
+        set(&mut cpu.period, c.period);
+        set(&mut cpu.burst, c.burst);
+        set(&mut cpu.idle, c.idle);
+        set(&mut cpu.realtime_runtime, c.realtime_runtime);
+        set(&mut cpu.realtime_period, c.realtime_period);
+        set(&mut next.cpuset.cpus, change.cpuset.cpus.clone());
+        set(&mut next.cpuset.mems, change.cpuset.mems.clone());
+        next.memory = self.memory.updated_by(&change.memory);
+        let (io, c) = (&mut next.block_io, &change.block_io);
+        set(&mut io.weight, c.weight);
+        for (list, new) in [
+            (&mut io.weight_device, &c.weight_device),
+            (&mut io.read_bps, &c.read_bps),
+            (&mut io.write_bps, &c.write_bps),
+            (&mut io.read_iops, &c.read_iops),
+            (&mut io.write_iops, &c.write_iops),
+        ] {
+            replace(list, new, |a, b| (a.major, a.minor) == (b.major, b.minor));
+        }
+        set(&mut next.pids, change.pids);
+        replace(&mut next.huge_pages, &change.huge_pages, |a, b| a.size == b.size);
+        set(&mut next.network.class_id, change.network.class_id);
+        replace(&mut next.network.priorities, &change.network.priorities, |a, b| a.0 == b.0);
+        replace(&mut next.rdma, &change.rdma, |a, b| a.device == b.device);
+        next.unified.extend(change.unified.clone());
+        if !change.devices.is_empty() {
+            next.devices.clone_from(&change.devices);
+        }
+        next
+    }
+
+    /// Only those sections that `change` says something about, so that an update touches nothing else.
+    pub fn only_sections_of(&self, change: &Resources) -> Resources {
+        fn take<T: Clone + Default + PartialEq>(ours: &T, change: &T) -> T {
+            if is_default(change) { T::default() } else { ours.clone() }
+        }
+        Resources {
+            cpu: take(&self.cpu, &change.cpu),
+            cpuset: take(&self.cpuset, &change.cpuset),
+            memory: take(&self.memory, &change.memory),
+            block_io: take(&self.block_io, &change.block_io),
+            pids: take(&self.pids, &change.pids),
+            huge_pages: take(&self.huge_pages, &change.huge_pages),
+            network: take(&self.network, &change.network),
+            rdma: take(&self.rdma, &change.rdma),
+            unified: take(&self.unified, &change.unified),
+            devices: take(&self.devices, &change.devices),
+        }
+    }
+}
+
+impl Memory {
+    fn updated_by(&self, change: &Memory) -> Memory {
+        let mut next = self.clone();
+        set(&mut next.limit, change.limit);
+        set(&mut next.reservation, change.reservation);
+        set(&mut next.swap, change.swap);
+        // No limit of memory takes that of memory and swap with it, unless a new one is given.
+        if change.limit == Some(Limit::Max) && change.swap.is_none() {
+            next.swap = None;
+        }
+        set(&mut next.kernel_tcp, change.kernel_tcp);
+        set(&mut next.swappiness, change.swappiness);
+        set(&mut next.disable_oom_killer, change.disable_oom_killer);
+        next.check_before_update |= change.check_before_update;
+        next
+    }
+}
+
+fn set<T>(value: &mut Option<T>, change: Option<T>) {
+    if change.is_some() {
+        *value = change;
+    }
+}
+
+fn replace<T: Clone>(list: &mut Vec<T>, new: &[T], same: impl Fn(&T, &T) -> bool) {
+    list.retain(|old| !new.iter().any(|n| same(n, old)));
+    list.extend_from_slice(new);
+}
+
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
