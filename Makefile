@@ -7,8 +7,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 DESTDIR ?=
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
-# The target is explicit (.cargo/config.toml), so the triple is part of the path.
-TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+# The target is explicit (.cargo/config.toml), so the triple is part of the path. ($(shell) does not see what is exported.)
+TRIPLE = $(shell PATH="$(PATH)" rustc -vV | sed -n 's/^host: //p')
 BINARY = $(TARGET_DIR)/$(TRIPLE)/release/rvol-runc
 BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 
@@ -31,8 +31,9 @@ lint: setup-test ## format and lints only
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: build ## measure against runc and crun, where they are installed
-	cargo run --release --locked --package rvol-bench
+bench: build ## measure against runc and crun, where they are installed (BENCH="--runs 50 --list …")
+	cargo build --release --locked --package rvol-bench --bins
+	"$(dir $(BINARY))rvol-bench" $(BENCH)
 
 install: build ## install to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 0755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/rvol-runc"

@@ -132,4 +132,4 @@ run "ls -A bundles/mounts/rootfs/shared"
 empty "the root filesystem has an empty directory to mount on"
 run "rvol-runc delete --force demo-mounts"
 
-printf '\n%sEverything held. %d seconds.%s\n' "$bold" "$SECONDS" "$plain"
+printf '\n%sEverything held, in %d s.%s\n' "$bold" "$SECONDS" "$plain"

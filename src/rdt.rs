@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub fn root() -> Result<PathBuf> {
     const RDTGROUP_SUPER_MAGIC: i64 = 0x0765_5821;
     let usual = Path::new("/sys/fs/resctrl");
-    if nix::sys::statfs::statfs(usual).is_ok_and(|s| i64::from(s.filesystem_type().0) == RDTGROUP_SUPER_MAGIC) {
+    if nix::sys::statfs::statfs(usual).is_ok_and(|s| s.filesystem_type().0 == RDTGROUP_SUPER_MAGIC) {
         return Ok(usual.into());
     }
     let table = std::fs::read_to_string("/proc/self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;

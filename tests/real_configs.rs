@@ -208,18 +208,6 @@ fn how_long_loading_and_planning_take() {
         format!("first {} µs, median {} µs", first / 1000, times[times.len() / 2] / 1000)
     };
     let load = || Bundle::from_json("/b".into(), text.as_bytes()).unwrap();
-    let faults =
-        || std::fs::read_to_string("/proc/self/stat").unwrap().split(' ').nth(9).unwrap().parse::<u64>().unwrap();
-    let before = faults();
-    let t = Instant::now();
-    let b = load();
-    let t1 = t.elapsed();
-    let mid = faults();
-    let t = Instant::now();
-    let p = Plan::new(&b, &request(), &host()).unwrap();
-    let t2 = t.elapsed();
-    println!("load {} faults {t1:?} plan {} {t2:?}", mid - before, faults() - mid);
-    drop(p);
     println!("load and plan: {}", times(&mut || drop(Plan::new(&load(), &request(), &host()).unwrap())));
     println!("load:          {}", times(&mut || drop(load())));
     let broken = text.replacen("\"cwd\":", "\"umask\": \"x\", \"cwd\": 7, \"x\":", 1);

@@ -8,7 +8,7 @@ use rvol_runc::plan::process::{Capabilities, IoPriority, Personality, Rlimit, Sc
 use rvol_runc::plan::seccomp::{Action, Filter, Rule};
 use rvol_runc::security::procfs::Procfs;
 use rvol_runc::security::{attributes, capabilities, environment, keyring, lsm, seccomp};
-use rvol_runc::sys::ns::{Cloned, clone3};
+use rvol_runc::sys::ns::{Cloned, Parent, clone3};
 use rvol_runc::sys::{Errno, errno_of, exec, pidfd, process};
 use std::fs;
 use std::os::fd::AsFd;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 
 /// Runs `test` in a fork; true if it neither panics nor dies.
 fn in_child(test: impl FnOnce()) -> bool {
-    match clone3(0, None).unwrap() {
+    match clone3(0, None, Parent::Caller).unwrap() {
         Cloned::Child => {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
             process::exit_now(i32::from(result.is_err()))
@@ -427,7 +427,7 @@ fn filter_reaches_its_agent() {
             .respond(fd)
             .unwrap();
     };
-    let Cloned::Parent { pidfd: child, .. } = clone3(0, None).unwrap() else {
+    let Cloned::Parent { pidfd: child, .. } = clone3(0, None, Parent::Caller).unwrap() else {
         let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(contained)).is_ok();
         process::exit_now(i32::from(!ok))
     };

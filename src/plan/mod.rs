@@ -94,7 +94,6 @@ impl Plan {
         if !bundle.misfits.touch("linux.uidMappings") && !bundle.misfits.touch("linux.gidMappings") {
             validate::mapped_ids(process.as_ref(), &namespaces, problems);
         }
-        validate::hidden_paths(linux, &namespaces, problems);
         let cgroup = resources::plan(spec, request, problems, &mut warnings);
         Plan {
             id: request.id.clone(),
@@ -150,7 +149,8 @@ pub enum RootChange {
     PivotRoot,
     /// `--no-pivot`: move the root filesystem onto `/` and chroot, for a root on initramfs.
     MoveMount,
-    /// No mount namespace of its own: chroot only.
+    /// No mount namespace of its own: the mounts are made on the root filesystem in the host's, and taken away again by
+    /// `delete`.
     Chroot,
 }
 

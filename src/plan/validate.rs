@@ -149,18 +149,6 @@ pub fn uts_name(
     Some(name)
 }
 
-/// `linux.maskedPaths` and `linux.readonlyPaths` have a mount namespace to be in; the paths are the matter of `mounts`.
-pub fn hidden_paths(linux: Option<&Linux>, namespaces: &Namespaces, problems: &mut Vec<Problem>) {
-    let Some(linux) = linux.filter(|_| !namespaces.mount.is_own()) else { return };
-    for (property, paths) in [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())] {
-        if paths.as_ref().is_some_and(|paths| !paths.is_empty()) {
-            let message =
-                "needs a mount namespace, and linux.namespaces has none: the host's own files would be hidden";
-            problems.push(Problem::new(format!("linux.{property}"), message));
-        }
-    }
-}
-
 /// The ids of the process have a meaning in its user namespace, as far as the config states the mappings.
 pub fn mapped_ids(process: Option<&Process>, namespaces: &Namespaces, problems: &mut Vec<Problem>) {
     let (Some(process), Some(map)) = (process, &namespaces.id_map) else { return };

@@ -19,17 +19,17 @@ pub mod target;
 
 pub use prepare::Prepared;
 
-use crate::plan::Plan;
 use crate::plan::mounts::Symlinks;
 use crate::plan::namespaces::Namespace;
+use crate::plan::{Plan, RootChange};
 use crate::sys::mount::move_mount;
 use crate::sys::{Call, Errno};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
 use prepare::{RaisedLimit, Sources};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where the root filesystem is attached until the root is changed.
@@ -70,20 +70,16 @@ impl Root {
             // Before the next step, so that a slave source still has its master.
             None => Sources::open(plan)?,
         };
-        // Nothing that we mount or unmount may reach the host. Slave and not private: what the host unmounts goes away
-        // here as well, and no device is kept busy while hooks run.
-        let none = None::<&str>;
-        nix::mount::mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
-            .call(|| "make / a recursive slave".into())?;
-        let (point, place) = open_point(&plan.rootfs.path)?;
-        move_mount(sources.root.as_fd(), point.as_fd())
-            .call(|| "move_mount".into())
-            .with_context(|| format!("root.path {}", plan.rootfs.path.display()))?;
+        let Sources { root: dir, trees, idmaps } = sources;
+        if plan.root_change != RootChange::Chroot {
+            isolate()?;
+        }
+        let place = attach_root(plan, dir.as_fd())?;
         Ok(Root {
-            dir: sources.root,
+            dir,
             place,
-            sources: sources.trees,
-            idmaps: sources.idmaps,
+            sources: trees,
+            idmaps,
             limit,
             in_user_namespace: plan.namespaces.user != Namespace::Inherit,
             readonly_at_end: Vec::new(),
@@ -126,6 +122,28 @@ impl Root {
             .map(drop)
             .with_context(|| format!("make process.cwd {}", cwd.display()))
     }
+}
+
+/// Cuts the mount namespace off from the host's: nothing that we mount or unmount may reach it. Slave and not private:
+/// what the host unmounts goes away here as well, and no device is kept busy while hooks run.
+fn isolate() -> Result<()> {
+    let none = None::<&str>;
+    nix::mount::mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
+        .call(|| "make / a recursive slave".into())
+}
+
+fn attach_root(plan: &Plan, root: BorrowedFd) -> Result<Place> {
+    let path = &plan.rootfs.path;
+    let (point, place) = open_point(path)?;
+    ensure!(
+        plan.root_change != RootChange::Chroot || place == Place::OwnPath,
+        "root.path {}: without a mount namespace the host's own root would be covered",
+        path.display()
+    );
+    move_mount(root, point.as_fd())
+        .call(|| "move_mount".into())
+        .with_context(|| format!("root.path {}", path.display()))?;
+    Ok(place)
 }
 
 /// The directory that the root filesystem is attached to: its own path. Where the root of a user namespace may not go

@@ -22,6 +22,8 @@ pub enum Make {
     File,
 }
 
+const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
+const FILE_MODE: Mode = Mode::from_bits_truncate(0o644);
 /// The limit of the kernel (MAXSYMLINKS).
 const MAX_LINKS: u32 = 40;
 /// How often one component may vanish or change under our hands before that is an error.
@@ -41,7 +43,13 @@ pub fn open_or_make(
     make: impl FnOnce() -> Result<Make>,
 ) -> Result<OwnedFd> {
     match open(root, path, symlinks) {
-        Err(Errno::ENOENT) => Walk::new(root, path, symlinks).run(make()?),
+        Err(Errno::ENOENT) => {
+            let make = make()?;
+            match make_last(root, path, symlinks, make) {
+                Ok(made) => Ok(made),
+                Err(_) => Walk::new(root, path, symlinks).run(make),
+            }
+        }
         result => result.call(|| format!("openat2 {}", path.display())),
     }
 }
@@ -51,6 +59,26 @@ pub fn open_parent<'p>(root: BorrowedFd, path: &'p Path, symlinks: Symlinks) -> 
     let name = path.file_name().with_context(|| format!("{} has no name", path.display()))?;
     let parent = path.parent().unwrap_or(Path::new("/"));
     Ok((open_or_make(root, parent, symlinks, || Ok(Make::Directory))?, name))
+}
+
+/// The common case: only the last component is missing. On any failure nothing is lost, the walk finds out.
+fn make_last(root: BorrowedFd, path: &Path, symlinks: Symlinks, make: Make) -> nix::Result<OwnedFd> {
+    let name = path.file_name().ok_or(Errno::EINVAL)?;
+    let parent = open(root, path.parent().unwrap_or(Path::new("/")), symlinks)?;
+    match make {
+        Make::Directory => {
+            mkdirat(&parent, name, DIRECTORY_MODE)?;
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            openat(&parent, name, flags, Mode::empty())
+        }
+        Make::File => create(parent.as_fd(), name),
+    }
+}
+
+/// A new, empty file. EEXIST where the name is taken, be it by a dangling link.
+fn create(parent: BorrowedFd, name: &OsStr) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(parent, name, flags, FILE_MODE)
 }
 
 fn how(symlinks: Symlinks) -> sys::path::Symlinks {
@@ -155,11 +183,8 @@ impl<'r> Walk<'r> {
     /// Makes `name` here. That it exists by now is as good: the caller looks again.
     fn make(&self, name: &OsStr, make: Make) -> Result<()> {
         let (call, made) = match make {
-            Make::Directory => ("mkdirat", mkdirat(self.here(), name, Mode::from_bits_truncate(0o755))),
-            Make::File => {
-                let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-                ("create", openat(self.here(), name, flags, Mode::from_bits_truncate(0o644)).map(drop))
-            }
+            Make::Directory => ("mkdirat", mkdirat(self.here(), name, DIRECTORY_MODE)),
+            Make::File => ("create", create(self.here(), name).map(drop)),
         };
         match made {
             Err(Errno::EEXIST) => Ok(()),

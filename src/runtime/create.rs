@@ -1,14 +1,14 @@
 //! `create`: from a plan to a container that waits for `start`, or to nothing at all.
 
 use super::dialogue::{Dialogue, InitProcess};
-use super::record::Record;
+use super::record::{HostMount, Record};
 use super::{Context, CreateArgs};
 use crate::cgroup;
 use crate::host::Host;
 use crate::init::{self, Init, Joins, Lineage, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
-use crate::plan::Plan;
 use crate::plan::namespaces::Namespace;
+use crate::plan::{Plan, RootChange};
 use crate::rootfs::Prepared;
 use crate::security::lsm::Labels;
 use crate::security::seccomp;
@@ -177,6 +177,9 @@ impl Making<'_> {
             let group = rdt::Group::intend(&root, &plan.id, rdt)?;
             self.record.intel_rdt = Some((root, group));
         }
+        if plan.root_change == RootChange::Chroot {
+            self.record.mounted = Some(HostMount::intend(&plan.rootfs.path)?);
+        }
         self.entry.write_record(&self.record)?;
         let cgroup = intent.create()?;
         for note in cgroup.notes() {
@@ -307,7 +310,7 @@ fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop
     if let Some(init) = init {
         warn("end init", init.end());
     }
-    warn("remove the groups", record.remove_groups());
+    warn("take away its groups and mounts", record.take_away());
     warn("remove the state directory", entry.remove());
     if run_poststop {
         record.run_poststop_hooks();

@@ -31,7 +31,7 @@ pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
     let init = kill_init(entry)?;
     if let Some(record) = record {
         // Kills what else is in it, and thaws: a frozen init dies only now.
-        record.remove_groups()?;
+        record.take_away()?;
     }
     if let Some(init) = init {
         pidfd::wait_for_end(init.as_fd()).call(|| "wait for the end of init".into())?;

@@ -4,11 +4,14 @@ use crate::cgroup;
 use crate::plan::{Hooks, Plan};
 use crate::state::{HookState, Status};
 use crate::store::Entry;
+use crate::sys::path::mount_id;
+use crate::sys::{Call, Errno};
 use crate::{hooks, log, rdt};
 use anyhow::{Context, Result, bail};
+use nix::mount::{MntFlags, umount2};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The format of the record; older ones stay readable.
 const VERSION: u32 = 1;
@@ -29,9 +32,38 @@ pub struct Record {
     /// RFC 3339, UTC.
     pub created: String,
     pub cgroup: cgroup::Record,
+    /// Without a mount namespace of its own: where the container's mounts are in the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted: Option<HostMount>,
     /// The resctrl tree and what is the container's in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<(PathBuf, rdt::Group)>,
+}
+
+/// The root filesystem of a container that has no mount namespace of its own, as it stands in the host's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HostMount {
+    path: PathBuf,
+    /// The mount that was on top at the path before.
+    below: u64,
+}
+
+impl HostMount {
+    /// To be recorded before anything is mounted at `path`.
+    pub fn intend(path: &Path) -> Result<HostMount> {
+        let below = mount_id(path).call(|| format!("statx {}", path.display()))?;
+        Ok(HostMount { path: path.to_owned(), below })
+    }
+
+    /// Detaches the container's mount with everything in it; what was there before stays.
+    fn remove(&self) -> Result<()> {
+        match mount_id(&self.path) {
+            Err(Errno::ENOENT) => return Ok(()),
+            Ok(id) if id == self.below => return Ok(()),
+            result => result.call(|| format!("statx {}", self.path.display()))?,
+        };
+        umount2(&self.path, MntFlags::MNT_DETACH).call(|| format!("umount2 {}", self.path.display()))
+    }
 }
 
 impl Record {
@@ -48,6 +80,7 @@ impl Record {
             owner,
             created,
             cgroup: cgroup::Record::none(),
+            mounted: None,
             intel_rdt: None,
         }
     }
@@ -75,13 +108,14 @@ impl Record {
         .to_json()
     }
 
-    /// Removes the cgroup, with whatever still runs in it, and the resctrl groups.
-    pub fn remove_groups(&self) -> Result<()> {
+    /// Takes away what the container has outside its directory: the cgroup, with whatever still runs in it, the resctrl
+    /// groups, and mounts in the host's namespace.
+    pub fn take_away(&self) -> Result<()> {
         self.cgroup.remove().context("remove the cgroup")?;
-        match &self.intel_rdt {
-            Some((root, group)) => group.remove(root).context("remove the resctrl group"),
-            None => Ok(()),
+        if let Some((root, group)) = &self.intel_rdt {
+            group.remove(root).context("remove the resctrl group")?;
         }
+        self.mounted.as_ref().map_or(Ok(()), HostMount::remove)
     }
 
     /// Runs the poststop hooks; their failures are warnings (runtime.md, lifecycle step 13).

@@ -50,3 +50,16 @@ pub fn open_beneath(dir: BorrowedFd, path: &Path, flags: OFlag) -> nix::Result<O
         }
     }
 }
+
+/// The id of the mount on top at `path` (statx(2), STATX_MNT_ID, Linux 5.8).
+pub fn mount_id(path: &Path) -> nix::Result<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `path` is NUL-terminated and `found` is a statx that the kernel fills.
+    super::check(i64::from(unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_MNT_ID, found.as_mut_ptr())
+    }))?;
+    // SAFETY: all zeroes is a valid statx, so it is initialised whatever the kernel filled in.
+    Ok(unsafe { found.assume_init() }.stx_mnt_id)
+}

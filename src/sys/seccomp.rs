@@ -23,7 +23,7 @@ struct Program {
 /// With [`FILTER_FLAG_NEW_LISTENER`] the notification fd is returned. The caller has `no_new_privs` or CAP_SYS_ADMIN.
 pub fn load_filter(program: &[u8], flags: u32) -> nix::Result<Option<OwnedFd>> {
     const RECORD: usize = size_of::<libc::sock_filter>();
-    if program.is_empty() || program.len() % RECORD != 0 {
+    if program.is_empty() || !program.len().is_multiple_of(RECORD) {
         return Err(Errno::EINVAL);
     }
     let filter: Vec<libc::sock_filter> = program

@@ -4,7 +4,7 @@ use crate::kit::*;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use rvol_runc::plan::mounts::{CreateTarget, MountOp, Symlinks};
 use rvol_runc::rootfs::target::{Make, open_or_make};
-use rvol_runc::sys::ns::{Cloned, clone3};
+use rvol_runc::sys::ns::{Cloned, Parent, clone3};
 use rvol_runc::sys::{pidfd, process};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -87,7 +87,7 @@ fn links_out_of_a_volume(host: &Host) {
 /// Runs `body` while another process keeps exchanging two names.
 fn while_exchanging(one: &Path, other: &Path, body: impl FnOnce()) {
     let (stop_read, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK).unwrap();
-    let child = match clone3(0, None).unwrap() {
+    let child = match clone3(0, None, Parent::Caller).unwrap() {
         Cloned::Child => {
             drop(stop);
             while nix::unistd::read(&stop_read, &mut [0]) == Err(nix::errno::Errno::EAGAIN) {

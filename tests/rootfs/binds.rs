@@ -133,15 +133,17 @@ fn passes(host: &Host, propagation: Propagation) -> (bool, bool) {
     let (seen_read, seen) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     let plan = host.plan(vec![bind_as(&vol, "/data", |b| b.propagation = propagation)]);
     // The host acts from a process of its own, in the mount namespace that the container came from.
-    let helper = std::thread::scope(|_| match rvol_runc::sys::ns::clone3(0, None).unwrap() {
-        rvol_runc::sys::ns::Cloned::Child => {
-            nix::unistd::read(&ready_read, &mut [0]).unwrap();
-            let arrived = to_host.exists();
-            mount_mark(&from_host);
-            nix::unistd::write(&seen, &[u8::from(arrived)]).unwrap();
-            rvol_runc::sys::process::exit_now(0)
+    let helper = std::thread::scope(|_| {
+        match rvol_runc::sys::ns::clone3(0, None, rvol_runc::sys::ns::Parent::Caller).unwrap() {
+            rvol_runc::sys::ns::Cloned::Child => {
+                nix::unistd::read(&ready_read, &mut [0]).unwrap();
+                let arrived = to_host.exists();
+                mount_mark(&from_host);
+                nix::unistd::write(&seen, &[u8::from(arrived)]).unwrap();
+                rvol_runc::sys::process::exit_now(0)
+            }
+            rvol_runc::sys::ns::Cloned::Parent { pidfd, .. } => pidfd,
         }
-        rvol_runc::sys::ns::Cloned::Parent { pidfd, .. } => pidfd,
     });
     let mut result = [0u8; 2];
     let (report_read, report) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();

@@ -11,7 +11,7 @@ use rvol_runc::plan::namespaces::{IdMap, IdMapWriter, IdRange, Namespace};
 use rvol_runc::plan::options::{Attr, Propagation, PropagationKind};
 use rvol_runc::plan::{Hooks, Namespaces, Plan, RootChange, Rootfs, resources};
 use rvol_runc::rootfs::{Prepared, Root};
-use rvol_runc::sys::ns::{Cloned, clone3, unshare};
+use rvol_runc::sys::ns::{Cloned, Parent, clone3, unshare};
 use rvol_runc::sys::{pidfd, process};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,7 +45,7 @@ pub fn main(cases: &[Case]) -> i32 {
 
 /// Runs `body` in a child in new namespaces; its exit status, 101 after a panic.
 pub fn in_child(namespaces: u64, body: impl FnOnce()) -> i32 {
-    match clone3(namespaces, None).expect("clone3") {
+    match clone3(namespaces, None, Parent::Caller).expect("clone3") {
         Cloned::Child => {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
             process::exit_now(if done.is_ok() { 0 } else { 101 })
@@ -128,7 +128,11 @@ impl Host {
             bundle: self.dir.clone(),
             annotations: Default::default(),
             namespaces: Namespaces { mount: Namespace::New, pid: Namespace::New, ..Default::default() },
-            cgroup: resources::Cgroup { manager: resources::Manager::Disabled, path: "/".into() },
+            cgroup: resources::Cgroup {
+                manager: resources::Manager::Disabled,
+                path: "/".into(),
+                place: resources::Place::Default,
+            },
             rootfs: Rootfs { path: self.path("rootfs"), readonly: false, propagation: None, mount_label: None },
             mounts,
             net_devices: Vec::new(),
@@ -193,7 +197,7 @@ fn container(plan: &Plan, before: impl FnOnce(&Root), inside: impl FnOnce()) -> 
     if user {
         spaces |= libc::CLONE_NEWUSER as u64;
     }
-    let (pid, child) = match clone3(spaces, None).expect("clone3") {
+    let (pid, child) = match clone3(spaces, None, Parent::Caller).expect("clone3") {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {
             drop((go, report));

@@ -150,7 +150,7 @@ pub mod interpreter {
                 8 | 12 => 0,
                 16..64 => {
                     let arg = self.args[(offset as usize - 16) / 8];
-                    if offset % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
+                    if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 }
                 }
                 _ => panic!("offset {offset}"),
             }
@@ -184,7 +184,7 @@ pub mod interpreter {
     }
 
     pub fn program(bytes: &[u8]) -> Vec<Instruction> {
-        assert!(!bytes.is_empty() && bytes.len() % 8 == 0);
+        assert!(!bytes.is_empty() && bytes.len().is_multiple_of(8));
         bytes.chunks_exact(8).map(decode).collect()
     }
 }
