@@ -33,6 +33,12 @@ impl Group {
         Group { root, path: path.to_path_buf(), shown: hierarchy.join(path) }
     }
 
+    /// The same cgroup for another owner.
+    pub fn again(&self) -> Result<Group> {
+        let root = self.root.try_clone().call(|| "dup a cgroup hierarchy".into())?;
+        Ok(Group { root, path: self.path.clone(), shown: self.shown.clone() })
+    }
+
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
@@ -65,11 +71,6 @@ impl Group {
 
     pub fn read(&self, file: &str) -> nix::Result<String> {
         read(self.root(), &self.path.join(file))
-    }
-
-    #[expect(dead_code, reason = "used by the limits that come next")]
-    pub fn write(&self, file: &str, value: &str) -> Result<()> {
-        self.try_write(file, value).call(|| format!("write {value} to {}/{file}", self.shown.display()))
     }
 
     pub fn try_write(&self, file: &str, value: &str) -> nix::Result<()> {

@@ -131,7 +131,7 @@ impl Host {
             cgroup: resources::Cgroup {
                 manager: resources::Manager::Disabled,
                 path: "/".into(),
-                place: resources::Place::Default,
+                ..resources::Cgroup::default()
             },
             rootfs: Rootfs { path: self.path("rootfs"), readonly: false, propagation: None, mount_label: None },
             mounts,
