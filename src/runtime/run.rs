@@ -39,9 +39,10 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     }
 
     let mut creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
-    creation.finish(args, sockets.pidfd.as_ref())?;
-    let foreground = if run.detach { None } else { Some(Foreground::take_over(terminal)?) };
-    creation.channel.tell_init(ToInit::Start)?;
+    // Before the program starts: no signal is lost.
+    let foreground = if run.detach { Ok(None) } else { Foreground::take_over(terminal).map(Some) };
+    let foreground = creation.or_undo(foreground)?;
+    creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
     let Creation { entry, record, init, channel } = creation;
     let started = hear_start(&channel);
     let failed_to_start = started.is_err();
