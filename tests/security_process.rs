@@ -3,12 +3,12 @@
 //! Its own runner instead of the usual harness: a fork must come from a process with one thread.
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::wait::WaitStatus;
 use rvol_runc::plan::process::{Capabilities, IoPriority, Personality, Rlimit, Scheduler, User};
 use rvol_runc::plan::seccomp::{Action, Arg, Compare, Filter, Rule};
 use rvol_runc::security::procfs::Procfs;
 use rvol_runc::security::{attributes, capabilities, environment, keyring, lsm, seccomp};
 use rvol_runc::sys::ns::{Cloned, Parent, clone3};
+use rvol_runc::sys::pidfd::End;
 use rvol_runc::sys::{Errno, errno_of, exec, pidfd, process};
 use std::fs;
 use std::os::fd::AsFd;
@@ -68,7 +68,7 @@ fn in_child(test: impl FnOnce()) -> bool {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
             process::exit_now(i32::from(result.is_err()))
         }
-        Cloned::Parent { pidfd, .. } => matches!(pidfd::wait(pidfd.as_fd()).unwrap(), WaitStatus::Exited(_, 0)),
+        Cloned::Parent { pidfd, .. } => matches!(pidfd::wait(pidfd.as_fd()).unwrap(), End::Exited(0)),
     }
 }
 
@@ -448,7 +448,7 @@ fn filter_reaches_its_agent() {
         process::exit_now(i32::from(!ok))
     };
     agent();
-    assert!(matches!(pidfd::wait(child.as_fd()).unwrap(), WaitStatus::Exited(_, 0)));
+    assert!(matches!(pidfd::wait(child.as_fd()).unwrap(), End::Exited(0)));
     fs::remove_dir_all(&directory).unwrap();
 }
 
@@ -475,7 +475,7 @@ fn real_profiles_load() {
         }));
     }
     // The end of the process as such is one of the things that a filter must let through.
-    exec::cloexec_from(3).unwrap();
+    exec::close_others(3, &[]).unwrap();
 }
 
 #[path = "profiles/mod.rs"]

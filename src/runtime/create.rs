@@ -154,7 +154,8 @@ struct Parts {
 
 impl Parts {
     fn gather(context: &Context, plan: &Plan, host: Host) -> Result<Parts> {
-        let cache = context.root.join(".seccomp");
+        // No container can have this name.
+        let cache = context.root.join("@seccomp");
         Ok(Parts {
             filter: plan.seccomp.as_ref().map(|s| seccomp::compiled(&s.filter, Some(&cache))).transpose()?,
             labels: match &plan.process {
@@ -226,7 +227,7 @@ impl Making<'_> {
                 progress,
                 lineage,
                 joins,
-                cgroup: &cgroup,
+                cgroup,
                 prepared,
                 labels: &labels,
                 seccomp: filter.as_deref(),
