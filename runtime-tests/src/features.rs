@@ -78,6 +78,22 @@ pub enum Feature {
     PoststopFailure,
     /// poststop hooks run after a create that a hook made fail.
     PoststopAfterFailedCreate,
+    /// `--pidfd-socket`.
+    PidfdSocket,
+    /// `linux.seccomp.flags`.
+    SeccompFlags,
+    /// `errnoRet` 0 lets the syscall return 0 without being made.
+    ErrnoZero,
+    /// The filter is loaded so late that the runtime makes no syscall under it but execve.
+    LateSeccomp,
+    /// Sections of the config for other platforms are ignored.
+    OtherPlatforms,
+    /// Of several creates of one id at a time exactly one succeeds, undisturbed.
+    ConcurrentCreate,
+    /// Of several starts at a time exactly one succeeds.
+    ConcurrentStart,
+    /// A create or delete that was killed can be cleaned up and repeated.
+    SurvivesKill,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -125,6 +141,14 @@ impl Feature {
             Feature::StartReportsFailure => runc.then_some("start does not wait"),
             Feature::PoststopFailure => (runc || crun).then_some("ends at the first one that fails"),
             Feature::PoststopAfterFailedCreate => (runc || crun).then_some("does not run them"),
+            Feature::PidfdSocket => (old_runc((1, 3)) || crun).then_some("has no such flag"),
+            Feature::SeccompFlags => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::ErrnoZero => None,
+            Feature::LateSeccomp => (runc || crun).then_some("goes on working under the filter"),
+            Feature::OtherPlatforms => None,
+            Feature::ConcurrentCreate => (runc || crun).then_some("they disturb each other's cgroup"),
+            Feature::ConcurrentStart => (runc || crun).then_some("several succeed"),
+            Feature::SurvivesKill => (runc || crun).then_some("leaves what it cannot delete"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }

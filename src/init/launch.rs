@@ -45,11 +45,15 @@ pub(super) fn enter(cwd: &std::path::Path) -> Result<()> {
 }
 
 impl Launch {
+    /// Nothing but execve: the filter that is loaded now may allow no other call.
     pub(super) fn exec(self) -> Result<Infallible> {
-        // Rust ignores SIGPIPE, and an ignored signal stays ignored across execve.
-        crate::sys::process::reset_signals().call(|| "reset signals".into())?;
         exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
     }
+}
+
+/// Gives signals their defaults again: the runtime ignores SIGPIPE, and what is ignored stays so across execve.
+pub(super) fn reset_signals() -> Result<()> {
+    process::reset_signals().call(|| "reset the signals".into())
 }
 
 /// Everything but stdio and the preserved fds closes at execve.

@@ -11,11 +11,11 @@ use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, RootChange};
 use crate::rootfs::Prepared;
 use crate::security::lsm::Labels;
-use crate::security::seccomp;
+use crate::security::{seal, seccomp};
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
-use crate::sys::{Call, process};
+use crate::sys::{Call, exec, process};
 use crate::{clock, hooks, log, rdt};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
@@ -27,6 +27,7 @@ use std::path::Path;
 ///
 /// Fails with nothing left behind: no process, cgroup, mount or directory.
 pub fn create(context: &Context, args: &CreateArgs) -> Result<()> {
+    seal::ensure()?;
     store::check_id(&args.id)?;
     let sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
@@ -322,13 +323,14 @@ pub(super) fn failed_in_hook(error: &anyhow::Error) -> bool {
     hooks::has_failed(error) || error.downcast_ref::<Report>().is_some_and(|r| r.cause == Cause::Hook)
 }
 
-/// `--preserve-fds`: each of them must be open, or one of our own would take its place.
+/// `--preserve-fds`: each of them must be one that the caller left open, or one of our own, which close at an exec,
+/// would take its place.
 fn check_preserved(count: u32) -> Result<()> {
     for number in (3..).take(count as usize) {
-        let path = format!("/proc/self/fd/{number}");
-        if std::fs::symlink_metadata(&path).is_err() {
-            bail!("--preserve-fds {count}: fd {number} is not open");
+        if exec::is_inherited(number).call(|| format!("fcntl F_GETFD {number}"))? {
+            continue;
         }
+        bail!("--preserve-fds {count}: fd {number} is not open");
     }
     Ok(())
 }

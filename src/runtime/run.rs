@@ -7,6 +7,7 @@ use super::terminal::Terminal;
 use super::{Context, CreateArgs, RunArgs, delete, start};
 use crate::ipc::ToInit;
 use crate::log;
+use crate::security::seal;
 use crate::store;
 use crate::sys::{Call, process};
 use anyhow::{Result, bail};
@@ -14,6 +15,7 @@ use anyhow::{Result, bail};
 /// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
 /// exit code (128+n when signal n ended it). Detached: returns 0 as soon as the program runs.
 pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
+    seal::ensure()?;
     store::check_id(&args.id)?;
     let mut sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;

@@ -36,3 +36,13 @@ pub fn cloexec_from(first: u32) -> nix::Result<()> {
     // SAFETY: no pointers are passed; no fd is closed, only marked.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
+
+/// Whether fd `number` is open and came through an exec (it is not close-on-exec, as all of ours are).
+pub fn is_inherited(number: i32) -> nix::Result<bool> {
+    // SAFETY: F_GETFD takes no argument and touches no memory.
+    match check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into()) {
+        Ok(flags) => Ok(flags & libc::c_long::from(libc::FD_CLOEXEC) == 0),
+        Err(Errno::EBADF) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
