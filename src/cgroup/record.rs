@@ -76,16 +76,27 @@ impl Record {
     /// Kills what is left in the cgroup and removes it with all that the container made below it, and those of its
     /// parents that were made for it and are empty. What is gone already is no error.
     pub fn remove(&self) -> Result<()> {
+        if self.is_none() {
+            return Ok(());
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mounts = open(&self.mounts, flags, Mode::empty()).call(|| format!("open {}", self.mounts.display()))?;
         let mut busy = Vec::new();
         for member in &self.hierarchies {
-            let Some(group) = self.group(member)? else { continue };
-            match unlinkat(group.root(), group.path(), UnlinkatFlags::RemoveDir) {
+            // A cgroup filesystem has no links that could lead elsewhere, and rmdir takes nothing but an empty cgroup.
+            let path = Path::new(&member.directory).join(&self.path);
+            match unlinkat(&mounts, &path, UnlinkatFlags::RemoveDir) {
                 Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
-                // The common case of EBUSY: processes are left, or cgroups made by the container.
-                Err(Errno::EBUSY) => busy.push(group),
-                // Never made: a place where cgroups cannot be written, left out by `create`.
-                Err(Errno::EROFS | Errno::EACCES | Errno::EPERM) if !group.exists()? => {}
-                Err(e) => return Err(e).call(|| format!("rmdir {}", group.shown().display())),
+                // Processes are left, or cgroups made by the container.
+                Err(Errno::EBUSY) => busy.extend(self.group(member)?),
+                Err(e) => {
+                    // Never made: a place where cgroups cannot be written, left out by `create`.
+                    let group =
+                        self.group(member)?.filter(|_| matches!(e, Errno::EROFS | Errno::EACCES | Errno::EPERM));
+                    if group.map_or(Ok(true), |group| group.exists())? {
+                        return Err(e).call(|| format!("rmdir {}", self.mounts.join(&path).display()));
+                    }
+                }
             }
         }
         if !busy.is_empty() {

@@ -131,9 +131,11 @@ fn the_way_in_is_beside_init() {
     let Some(host) = host() else { return };
     let created = create(&at(&name()), &host).unwrap();
     let record = created.record();
+    let Some((_, top)) = record.directories().find(|(n, _)| ["", "unified"].contains(n)) else {
+        return record.remove().unwrap();
+    };
     let mut child = sleeper(record);
     let init = child.id() as i32;
-    let Some((_, top)) = record.directories().find(|(n, _)| ["", "unified"].contains(n)) else { return };
     let leaf = top.join("init.scope");
     std::fs::create_dir(&leaf).unwrap();
     std::fs::write(leaf.join("cgroup.procs"), init.to_string()).unwrap();
