@@ -26,6 +26,8 @@ pub struct Case {
     pub id: String,
     /// Written to config.json by [`Case::write_config`], which create and run call.
     pub config: Value,
+    /// Another binary than [`runtime`]'s, for a test that attacks it.
+    pub binary: Option<PathBuf>,
     commands: Cell<u32>,
     more_ids: RefCell<Vec<String>>,
     host_mounts: RefCell<BTreeSet<PathBuf>>,
@@ -62,6 +64,7 @@ impl Case {
             dir,
             id,
             config,
+            binary: None,
             commands: Cell::new(0),
             more_ids: RefCell::default(),
             host_mounts: RefCell::default(),
@@ -198,7 +201,7 @@ impl Case {
 
     /// The runtime with `--root`, ready for a subcommand.
     pub fn command(&self) -> Command {
-        let mut command = command::quiet(&runtime().path);
+        let mut command = command::quiet(self.binary.as_ref().unwrap_or(&runtime().path));
         command.arg("--root").arg(self.state_root()).current_dir(&self.dir);
         command
     }
