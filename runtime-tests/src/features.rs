@@ -104,6 +104,8 @@ pub enum Feature {
     RaceFree,
     /// The subcommand `features`.
     Features,
+    /// `additionalGids` of an unprivileged user who has more gids than one.
+    RootlessGroups,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -164,6 +166,7 @@ impl Feature {
             Feature::OwnNull => old_runc((1, 2)).then_some("CVE-2025-31133"),
             Feature::RaceFree => (old_runc((1, 4)) || old_crun((1, 26))).then_some("CVE-2024-45310 and others"),
             Feature::Features => old_crun((1, 9)).then_some("came with 1.9"),
+            Feature::RootlessGroups => runc.then_some("refuses them"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }
