@@ -5,6 +5,7 @@
 
 mod birth;
 mod console;
+mod filter;
 mod launch;
 mod steps;
 
@@ -16,18 +17,20 @@ use crate::hooks;
 use crate::ipc::{Cause, Channel, FromInit, Report, ToInit};
 use crate::network;
 use crate::plan::namespaces::Namespace;
+use crate::plan::process::Capabilities;
 use crate::plan::{Plan, Process};
 use crate::rootfs::{Prepared, Root};
 use crate::security::keyring::{self, Searchable};
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
-use crate::security::{attributes, capabilities, seccomp};
+use crate::security::{attributes, capabilities};
 use crate::state::{HookState, Status};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
 use anyhow::{Context, Result, bail};
+use filter::{Filter, Moment};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use steps::Progress;
 
 /// What the runtime hands to its child.
@@ -38,7 +41,7 @@ pub struct Init<'a> {
     pub progress: SharedWord,
     pub lineage: Lineage,
     pub joins: Joins,
-    pub cgroup: &'a cgroup::Created,
+    pub cgroup: cgroup::Created,
     pub prepared: Prepared,
     pub labels: &'a Labels,
     /// The compiled filter.
@@ -71,7 +74,7 @@ pub fn run(init: Init) -> ! {
         Err(_) => process::exit_now(1),
     };
     let progress = Progress::new(init.progress);
-    let Err(error) = carry_out(init, &progress);
+    let Err(error) = carry_out(init, &progress, channel.as_fd());
     fail(&channel, &progress, &error)
 }
 
@@ -83,13 +86,16 @@ fn fail(channel: &Channel, at: &Progress, error: &anyhow::Error) -> ! {
     process::exit_now(1)
 }
 
-fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
+/// `reporter` is the handle of the channel that the caller keeps.
+fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infallible> {
     let plan = init.plan;
     at.step(Step::Birth, || birth::be_born(&mut init))?;
     at.step(Step::Cgroup, || init.cgroup.enter_self())?;
     at.step(Step::Namespaces, || birth::enter_namespaces(&init))?;
     at.step(Step::Network, || bring_up_network(&init))?;
 
+    // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
+    drop((init.cgroup, init.joins));
     let channel = init.channel;
     let mut warn = |text: String| {
         // A warning that cannot be delivered means that the runtime is gone, and with it init in a moment.
@@ -121,12 +127,21 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
     at.step(Step::Hostname, || set_names(plan))?;
     at.step(Step::PivotRoot, || root.pivot(plan))?;
 
+    let filter = Filter::of(plan, init.seccomp);
+    drop(procfs);
+    at.step(Step::Descriptors, || {
+        let mut keep = vec![reporter, channel.as_fd()];
+        if let Start::Listener(listener) = &init.start {
+            keep.push(listener.as_fd());
+        }
+        launch::close_descriptors(init.preserve_fds, &keep)
+    })?;
     let launch = match &plan.process {
         Some(process) => {
             // As root first: the directory may be closed to the container's user.
             let entered = launch::enter(&process.cwd).is_ok();
-            let identity = Identity { plan, process, labels: init.labels, filter: init.seccomp };
-            at.step(Step::Identity, || become_the_process(&identity, &channel, &procfs, &mut warn))?;
+            let identity = Identity { process, labels: init.labels, filter: &filter };
+            at.step(Step::Identity, || become_the_process(&identity, &channel, &Procfs::open()?, &mut warn))?;
             if !entered {
                 at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
             }
@@ -134,23 +149,21 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
         }
         None => None,
     };
-    if let (Some(process), Some(program)) = (&plan.process, init.seccomp)
-        && process.no_new_privileges
-        && plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some())
-    {
-        at.step(Step::Seccomp, || load_filter(plan, program, &channel))?;
+    if let (Some(process), Some(filter)) = (&plan.process, filter.at(Moment::BeforeReady)) {
+        at.step(Step::Seccomp, || filter.load(&channel))?;
+        if !process.no_new_privileges {
+            at.step(Step::Identity, || give_up_the_right_to_filter(process))?;
+        }
     }
-    drop(procfs);
-    at.step(Step::Descriptors, || launch::mark_descriptors(init.preserve_fds))?;
     let starter = at.step(Step::Wait, || launch::wait_for_start(channel, init.start, at))?;
     // From here on whoever started the container is who hears of a failure.
     let result = (|| {
-        let (Some(process), Some(launch)) = (&plan.process, launch) else {
+        let Some(launch) = launch else {
             bail!("cannot start: config.json has no `process`");
         };
-        let listener = plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some());
-        if let Some(program) = init.seccomp.filter(|_| process.no_new_privileges && !listener) {
-            at.step(Step::Seccomp, || load_filter(plan, program, &starter))?;
+        at.step(Step::Signals, launch::reset_signals)?;
+        if let Some(filter) = filter.at(Moment::AtStart) {
+            at.step(Step::Seccomp, || filter.load(&starter))?;
         }
         at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Status::Created))?;
         at.step(Step::Exec, || launch.exec())
@@ -212,35 +225,49 @@ fn become_the_process(
     procfs: &Procfs,
     warn: &mut dyn FnMut(String),
 ) -> Result<()> {
-    let Identity { plan, process, labels, filter } = identity;
+    let Identity { process, labels, filter } = identity;
     set_attributes(process)?;
     labels.set_exec(procfs)?;
     if process.no_new_privileges {
         process::set_no_new_privileges().call(|| "prctl PR_SET_NO_NEW_PRIVS".into())?;
-    } else if let Some(program) = filter {
-        // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
-        load_filter(plan, program, channel)?;
     }
     attributes::own_stdio(&process.user)?;
     if let Some(capabilities) = &process.capabilities {
         capabilities::drop_bounding(capabilities, warn)?;
     }
     attributes::set_groups(&process.user, warn)?;
+    if let Some(filter) = filter.at(Moment::BeforeIds) {
+        filter.load(channel)?;
+    }
     attributes::set_ids(&process.user, process.capabilities.is_some())?;
     if let Some(capabilities) = &process.capabilities {
-        capabilities::apply(capabilities, warn)?;
+        let keeps_right = filter.at(Moment::BeforeReady).is_some() && !process.no_new_privileges;
+        let kept = if keeps_right { 1 << CAP_SYS_ADMIN } else { 0 };
+        capabilities::apply(&with_effective(capabilities, kept), warn)?;
     }
     attributes::umask(&process.user);
     // A change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
     process::set_parent_death_signal(libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())
 }
 
+/// Number of the capability that loading a filter takes without no_new_privs.
+const CAP_SYS_ADMIN: u32 = 21;
+
+fn with_effective(capabilities: &Capabilities, more: u64) -> Capabilities {
+    let Capabilities { effective, permitted, .. } = *capabilities;
+    Capabilities { effective: effective | more, permitted: permitted | more, ..*capabilities }
+}
+
+/// What was kept for loading the filter goes; what cannot be granted has been reported before.
+fn give_up_the_right_to_filter(process: &Process) -> Result<()> {
+    process.capabilities.as_ref().map_or(Ok(()), |sets| capabilities::apply(sets, &mut |_| {}))
+}
+
 /// What the last steps need of the plan.
 struct Identity<'a> {
-    plan: &'a Plan,
     process: &'a Process,
     labels: &'a Labels,
-    filter: Option<&'a [u8]>,
+    filter: &'a Filter<'a>,
 }
 
 fn set_attributes(process: &Process) -> Result<()> {
@@ -261,15 +288,4 @@ fn set_attributes(process: &Process) -> Result<()> {
 
 fn libc_sigkill() -> i32 {
     nix::sys::signal::Signal::SIGKILL as i32
-}
-
-/// Loads the filter; with a listener, hands it to the runtime.
-fn load_filter(plan: &Plan, program: &[u8], channel: &Channel) -> Result<()> {
-    let Some(seccomp) = &plan.seccomp else { return Ok(()) };
-    if seccomp.listener.is_none() {
-        return seccomp::load(program, seccomp.flags);
-    }
-    let listener = seccomp::load_with_listener(program, seccomp.flags)?;
-    use std::os::fd::AsRawFd;
-    ask(channel, &FromInit::SeccompListener(listener.as_fd().as_raw_fd()))
 }

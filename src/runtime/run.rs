@@ -7,6 +7,7 @@ use super::terminal::Terminal;
 use super::{Context, CreateArgs, RunArgs, delete, start};
 use crate::ipc::ToInit;
 use crate::log;
+use crate::security::seal;
 use crate::store;
 use crate::sys::{Call, process};
 use anyhow::{Result, bail};
@@ -14,6 +15,7 @@ use anyhow::{Result, bail};
 /// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
 /// exit code (128+n when signal n ended it). Detached: returns 0 as soon as the program runs.
 pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
+    seal::ensure()?;
     store::check_id(&args.id)?;
     let mut sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
@@ -37,9 +39,10 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     }
 
     let mut creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
-    creation.finish(args, sockets.pidfd.as_ref())?;
-    let foreground = if run.detach { None } else { Some(Foreground::take_over(terminal)?) };
-    creation.channel.tell_init(ToInit::Start)?;
+    // Before the program starts: no signal is lost.
+    let foreground = if run.detach { Ok(None) } else { Foreground::take_over(terminal).map(Some) };
+    let foreground = creation.or_undo(foreground)?;
+    creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
     let Creation { entry, record, init, channel } = creation;
     let started = hear_start(&channel);
     let failed_to_start = started.is_err();

@@ -235,6 +235,8 @@ fn remount(host: &Host) {
     assert_eq!(error, "mounts[0] /etc: nothing is mounted there: mount_setattr +ro +noexec: invalid argument (EINVAL)");
     let error = host.error(vec![fs("tmpfs", "/tmp"), change("/tmp", readonly, None, vec![value("size", "banana")])]);
     assert_eq!(error, "mounts[0] /tmp: fsconfig size=banana: tmpfs: Bad value for 'size' (EINVAL)");
+    let error = host.error(vec![change("/none", readonly, None, Vec::new())]);
+    assert_eq!(error, "mounts[0] /none: openat2 /none: no such file or directory (ENOENT)");
     // The root itself.
     host.run(vec![change("/", readonly, None, Vec::new())], || assert!(!writable("/")));
 }
