@@ -94,6 +94,18 @@ pub enum Feature {
     ConcurrentStart,
     /// A create or delete that was killed can be cleaned up and repeated.
     SurvivesKill,
+    /// A link in the image at /dev/console does no harm (runc before 1.2.8, crun before 1.30).
+    ConsoleIsNoLink,
+    /// /dev of the image may be a link (runc before 1.3.6 and 1.4.3, crun before 1.28).
+    DevIsNoLink,
+    /// Masks do not use the container's /dev/null (runc before 1.2.8).
+    OwnNull,
+    /// Paths that a neighbour exchanges do not lead out of the root (runc before 1.2.8).
+    RaceFree,
+    /// The subcommand `features`.
+    Features,
+    /// `additionalGids` of an unprivileged user who has more gids than one.
+    RootlessGroups,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -149,6 +161,12 @@ impl Feature {
             Feature::ConcurrentCreate => (runc || crun).then_some("they disturb each other's cgroup"),
             Feature::ConcurrentStart => (runc || crun).then_some("several succeed"),
             Feature::SurvivesKill => (runc || crun).then_some("leaves what it cannot delete"),
+            Feature::ConsoleIsNoLink => (runc || crun).then_some("not in this version"),
+            Feature::DevIsNoLink => (old_runc((1, 5)) || old_crun((1, 28))).then_some("CVE-2026-41579"),
+            Feature::OwnNull => old_runc((1, 2)).then_some("CVE-2025-31133"),
+            Feature::RaceFree => (old_runc((1, 4)) || old_crun((1, 26))).then_some("CVE-2024-45310 and others"),
+            Feature::Features => old_crun((1, 9)).then_some("came with 1.9"),
+            Feature::RootlessGroups => runc.then_some("refuses them"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }
