@@ -34,6 +34,7 @@ const TESTS: &[(&str, fn())] = &[
     ("home_is_read_in_the_root_only", home_is_read_in_the_root_only),
     ("procfs_is_not_fooled_by_mounts", procfs_is_not_fooled_by_mounts),
     ("procfs_falls_back_without_privileges", procfs_falls_back_without_privileges),
+    ("sysctls_of_a_user_namespace_are_written", sysctls_of_a_user_namespace_are_written),
     ("filter_answers_as_the_profile_says", filter_answers_as_the_profile_says),
     ("filter_needs_privileges_or_no_new_privs", filter_needs_privileges_or_no_new_privs),
     ("filter_reaches_its_agent", filter_reaches_its_agent),
@@ -120,7 +121,7 @@ fn sets(bounding: u64, rest: u64, ambient: u64) -> Capabilities {
 fn become_user(plan: &Capabilities, uid: u32, warn: &mut dyn FnMut(String)) {
     capabilities::drop_bounding(plan, warn).unwrap();
     attributes::set_ids(&user(uid, uid, &[]), true).unwrap();
-    capabilities::apply(plan, 0, warn).unwrap();
+    capabilities::apply(plan, warn).unwrap();
 }
 
 fn bounding_and_other_sets_are_the_plans() {
@@ -303,7 +304,8 @@ fn home_is_read_in_the_root_only() {
     let home = |prepare: &dyn Fn()| {
         let _ = fs::remove_file(&passwd);
         prepare();
-        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let (mut reader, mut writer) = (fs::File::from(reader), fs::File::from(writer));
         assert!(in_child(|| {
             nix::unistd::chroot(&root).unwrap();
             nix::unistd::chdir("/").unwrap();
@@ -366,6 +368,20 @@ fn procfs_falls_back_without_privileges() {
     procfs.write("self/comm", b"poor").unwrap();
     assert_eq!(procfs.read("thread-self/comm").unwrap(), b"poor\n");
     assert_eq!(errno_of(&procfs.write_sysctl("kernel/domainname", "x").unwrap_err()), Some(Errno::EACCES));
+}
+
+fn sysctls_of_a_user_namespace_are_written() {
+    // As the init of a container with its own user namespace: PID 1, not dumpable, the ids mapped.
+    process::set_dumpable(true).unwrap();
+    own_users();
+    process::set_dumpable(false).unwrap();
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET).unwrap();
+    assert!(in_child(|| {
+        let procfs = Procfs::open().unwrap();
+        procfs.write_sysctl("net/ipv4/ip_unprivileged_port_start", "7").unwrap();
+        assert_eq!(procfs.read("sys/net/ipv4/ip_unprivileged_port_start").unwrap(), b"7\n");
+        assert!(String::from_utf8(procfs.read("self/status").unwrap()).unwrap().contains("\nNSpid:"));
+    }));
 }
 
 fn rule(names: &[&str], action: Action) -> Rule {

@@ -234,7 +234,7 @@ fn flags() {
 }
 
 #[test]
-fn speculation_is_allowed_on_request_only() {
+fn speculation_can_be_allowed() {
     needs!(SeccompFlags);
     let mut case = Case::new();
     let mut filter = allow_but(json!([rule("SCMP_ACT_ERRNO")]));

@@ -33,15 +33,15 @@ impl Root {
     /// One operation of `plan.mounts`.
     pub(super) fn carry_out(&mut self, plan: &Plan, index: usize, warn: &mut dyn FnMut(String)) -> Result<()> {
         let mount = &plan.mounts[index];
-        let readonly = if attr::readonly_at_end(&plan.mounts, index) { Readonly::AtEnd } else { Readonly::AsMade };
+        let readonly = if attr::readonly_at_end(plan, index) { Readonly::AtEnd } else { Readonly::AsMade };
         match &mount.op {
             MountOp::Bind(_) => {
-                let tree = self.sources[index].take().context("the source was not opened")?;
+                let tree = self.sources[index].take()?.context("the source was not opened")?;
                 self.bind(mount, tree, readonly)
             }
             MountOp::Fs(fs) => ordinary(fs, mount, self.mount_fs(mount, fs, readonly, warn)),
             MountOp::Remount { attr, propagation, options } => self.remount(mount, attr, *propagation, options),
-            MountOp::Device(device) => match (&device.make, self.sources[index].take()) {
+            MountOp::Device(device) => match (&device.make, self.sources[index].take()?) {
                 (MakeDevice::Bind(_), Some(node)) => self.bind_node(mount, node),
                 _ => self.make_device(mount, device),
             },

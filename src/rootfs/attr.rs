@@ -1,13 +1,15 @@
 //! Mount attributes and propagation, set while a tree is still detached: nobody ever sees it without them.
 
+use super::console::CONSOLE;
 use crate::plan::options::{Attr, Propagation, PropagationKind};
-use crate::plan::{CreateTarget, Mount, MountOp};
+use crate::plan::{CreateTarget, Mount, MountOp, Plan, Process};
 use crate::sys::Call;
 use crate::sys::mount::{
     AT_RECURSIVE, MOUNT_ATTR_ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MountAttr, mount_setattr,
 };
 use anyhow::Result;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 /// How much of the tree was cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,19 +123,21 @@ pub fn make_readonly(mount: BorrowedFd) -> nix::Result<()> {
     mount_setattr(mount, 0, &MountAttr { attr_set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })
 }
 
-/// Whether `mounts[index]` becomes read-only only when all mounts are made, so that mount points can be made in it:
-/// a new filesystem with a later target in it, and whatever is mounted on `/`. A bind elsewhere is read-only from the
-/// start: making directories in what the config calls read-only would change the host's.
-pub fn readonly_at_end(mounts: &[Mount], index: usize) -> bool {
-    let mount = &mounts[index];
+/// Whether `plan.mounts[index]` becomes read-only only when everything is made, so that it can be made in it: a new
+/// filesystem with a later target, the console or process.cwd in it, and whatever is mounted on `/`. A bind elsewhere is
+/// read-only from the start: making directories in what the config calls read-only would change the host's.
+pub fn readonly_at_end(plan: &Plan, index: usize) -> bool {
+    let mount = &plan.mounts[index];
     let attr = match &mount.op {
         MountOp::Fs(fs) => &fs.attr,
         MountOp::Bind(bind) if mount.target.path.parent().is_none() => &bind.attr,
         _ => return false,
     };
-    let makes = |later: &Mount| later.target.create != CreateTarget::Nothing;
+    let inside = |path: &Path| path.starts_with(&mount.target.path);
+    let target_inside = |later: &Mount| later.target.create != CreateTarget::Nothing && inside(&later.target.path);
+    let process_needs = |process: &Process| inside(&process.cwd) || process.terminal && inside(Path::new(CONSOLE));
     (attr.set | attr.recursive_set) & MOUNT_ATTR_RDONLY != 0
-        && mounts[index + 1..].iter().any(|later| makes(later) && later.target.path.starts_with(&mount.target.path))
+        && (plan.mounts[index + 1..].iter().any(target_inside) || plan.process.as_ref().is_some_and(process_needs))
 }
 
 /// The attributes without read-only.

@@ -11,6 +11,9 @@ use nix::sys::statfs::fstatfs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+/// Where a terminal stands in the container.
+pub(super) const CONSOLE: &str = "/dev/console";
+
 /// `f_type` of devpts.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
@@ -35,7 +38,7 @@ impl Root {
     /// so may be a link at `/dev/console` (CVE-2026-88264).
     pub fn bind_console(&self, slave: BorrowedFd) -> Result<()> {
         let _umask = Umask::none();
-        let (parent, name) = target::open_parent(self.dir.as_fd(), Path::new("/dev/console"), Symlinks::Follow)
+        let (parent, name) = target::open_parent(self.dir.as_fd(), Path::new(CONSOLE), Symlinks::Follow)
             .context("make /dev for the console")?;
         let make = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         match openat(&parent, name, make, Mode::from_bits_truncate(0o620)) {

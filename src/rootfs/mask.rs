@@ -26,6 +26,8 @@ impl Root {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
             result => result.call(|| format!("openat2 {}", path.display()))?,
         };
+        // A directory below a cover is no longer where its path leads.
+        self.parent = None;
         match mount.op {
             MountOp::Mask => self.cover(target.as_fd()),
             // The root itself: a mount on it would not be the root that we go on with.

@@ -28,7 +28,7 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
-use prepare::{RaisedLimit, Sources};
+use prepare::{RaisedLimit, Source, Sources};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -47,12 +47,12 @@ pub struct Root {
     /// The directory that is to be `/`, on top of everything mounted there.
     dir: OwnedFd,
     place: Place,
-    sources: Vec<Option<OwnedFd>>,
+    sources: Vec<Source>,
     idmaps: idmap::Namespaces,
     /// The soft limit of open files, raised while there are sources.
     limit: Option<RaisedLimit>,
     in_user_namespace: bool,
-    /// Mounts that become read-only when all are made, and their targets.
+    /// Mounts that become read-only when everything in them is made, and their targets.
     readonly_at_end: Vec<(PathBuf, OwnedFd)>,
     /// The directory of the device made last: the next one is mostly beside it.
     parent: Option<(PathBuf, OwnedFd)>,
@@ -98,16 +98,18 @@ impl Root {
             let done = self.carry_out(plan, index, warn);
             required(mount, done, warn)?;
         }
-        for (path, mount) in self.readonly_at_end.drain(..) {
-            attr::make_readonly(mount.as_fd()).call(|| format!("mount_setattr +ro {}", path.display()))?;
-        }
         self.parent = None;
         self.limit = None;
         Ok(())
     }
 
-    /// Carries out `plan.masks`: masked and read-only paths.
+    /// Makes read-only what had to stay writable until now, then carries out `plan.masks`: masked and read-only paths.
+    ///
+    /// After `make_cwd` and `bind_console`: nothing is made in the root filesystem any more.
     pub fn mask_all(&mut self, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
+        for (path, mount) in self.readonly_at_end.drain(..) {
+            attr::make_readonly(mount.as_fd()).call(|| format!("mount_setattr +ro {}", path.display()))?;
+        }
         for mount in &plan.masks {
             let done = self.mask(mount);
             required(mount, done, warn)?;

@@ -8,7 +8,7 @@ use super::attr::{self, Calls, Tree};
 use super::{diagnose, idmap};
 use crate::plan::devices::{Device, DeviceKind, MakeDevice};
 use crate::plan::mounts::{Bind, MountIdMap};
-use crate::plan::{Mount, MountOp, Plan};
+use crate::plan::{Mount, MountOp, Plan, Requirement};
 use crate::sys::mount::{AT_RECURSIVE, OPEN_TREE_CLONE, open_tree_at_cwd};
 use crate::sys::{Call, Errno, SyscallError};
 use anyhow::{Context, Result, bail, ensure};
@@ -31,11 +31,32 @@ pub struct Prepared {
 #[derive(Debug)]
 pub(super) struct Sources {
     pub root: OwnedFd,
-    /// One for each of `plan.mounts`; `None` where the operation has no source.
-    pub trees: Vec<Option<OwnedFd>>,
+    /// One for each of `plan.mounts`.
+    pub trees: Vec<Source>,
     /// The mappings of new filesystems, too, have to be made here: init, in its pid namespace, does not know its
     /// children by the names that the host's `/proc` has for them.
     pub idmaps: idmap::Namespaces,
+}
+
+/// What a mount operation comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// It needs nothing, or has been carried out.
+    Nothing,
+    Tree(OwnedFd),
+    /// It could not be opened, and is not indispensable: the error is told when it is its turn.
+    Failed(anyhow::Error),
+}
+
+impl Source {
+    /// The tree, once; `None` where the operation needs none.
+    pub fn take(&mut self) -> Result<Option<OwnedFd>> {
+        match std::mem::replace(self, Source::Nothing) {
+            Source::Nothing => Ok(None),
+            Source::Tree(tree) => Ok(Some(tree)),
+            Source::Failed(error) => Err(error),
+        }
+    }
 }
 
 impl Prepared {
@@ -68,7 +89,7 @@ impl Prepared {
     pub fn map_ids(&self, plan: &Plan, container_userns: BorrowedFd) -> Result<()> {
         let Some(sources) = &self.sources else { return Ok(()) };
         for (mount, tree) in plan.mounts.iter().zip(&sources.trees) {
-            if let (Some(map), Some(tree)) = (of_container(mount), tree) {
+            if let (Some(map), Source::Tree(tree)) = (of_container(mount), tree) {
                 map_tree(tree.as_fd(), map, container_userns).with_context(|| at(mount))?;
             }
         }
@@ -81,8 +102,12 @@ impl Sources {
     pub fn open(plan: &Plan) -> Result<Sources> {
         let root = open_root(plan)?;
         let mut idmaps = idmap::Namespaces::default();
-        let mut open =
-            |(index, mount): (usize, &Mount)| open_source(plan, index, &mut idmaps).with_context(|| at(mount));
+        let mut open = |(index, mount): (usize, &Mount)| match open_source(plan, index, &mut idmaps) {
+            Ok(Some(tree)) => Ok(Source::Tree(tree)),
+            Ok(None) => Ok(Source::Nothing),
+            Err(error) if mount.requirement != Requirement::Must && !may_not_clone(&error) => Ok(Source::Failed(error)),
+            Err(error) => Err(error).with_context(|| at(mount)),
+        };
         let trees = plan.mounts.iter().enumerate().map(&mut open).collect::<Result<_>>()?;
         Ok(Sources { root, trees, idmaps })
     }
@@ -153,7 +178,7 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
 
 fn open_source(plan: &Plan, index: usize, idmaps: &mut idmap::Namespaces) -> Result<Option<OwnedFd>> {
     match &plan.mounts[index].op {
-        MountOp::Bind(bind) => open_bind(bind, attr::readonly_at_end(&plan.mounts, index), idmaps).map(Some),
+        MountOp::Bind(bind) => open_bind(bind, attr::readonly_at_end(plan, index), idmaps).map(Some),
         MountOp::Device(device) => match &device.make {
             MakeDevice::Bind(source) => open_node(source, device).map(Some),
             MakeDevice::Mknod => Ok(None),

@@ -34,9 +34,7 @@ pub fn create(context: &Context, args: &CreateArgs) -> Result<()> {
     let (plan, host) = super::plan(context, args)?;
     sockets.check_terminal(&plan)?;
     let creation = Creation::begin(context, args, plan, host, Starter::StartCommand, sockets.console)?;
-    creation.finish(args, sockets.pidfd.as_ref())?;
-    let told = creation.channel.tell_init(ToInit::Go);
-    creation.undo_if_failed(told)
+    creation.finish(args, sockets.pidfd.as_ref(), ToInit::Go)
 }
 
 /// Who will start the container.
@@ -115,18 +113,22 @@ impl Creation {
         }
     }
 
-    /// Makes the container known: its init file, pid file and pidfd.
-    pub fn finish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
-        let attempt = self.publish(args, pidfd_socket);
-        self.undo_if_failed(attempt)
+    /// Makes the container known by its init file, pid file and pidfd, and lets init go on.
+    pub fn finish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>, then: ToInit) -> Result<()> {
+        let attempt = self.publish(args, pidfd_socket).and_then(|()| self.channel.tell_init(then));
+        if let (Err(_), Some(path)) = (&attempt, &args.pid_file) {
+            // Made a moment ago, if at all; the first error is the one to tell.
+            let _ = std::fs::remove_file(path);
+        }
+        self.or_undo(attempt)
     }
 
-    /// Takes everything back if one of the last steps has failed, as when init was killed meanwhile.
-    pub fn undo_if_failed<T>(&self, attempt: Result<T>) -> Result<T> {
-        if attempt.is_err() {
+    /// Undoes the creation if a step after it has failed.
+    pub fn or_undo<T>(&self, step: Result<T>) -> Result<T> {
+        if step.is_err() {
             undo(&self.entry, &self.record, Some(&self.init), false);
         }
-        attempt
+        step
     }
 
     fn publish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {

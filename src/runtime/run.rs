@@ -40,13 +40,10 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     }
 
     let creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
-    creation.finish(args, sockets.pidfd.as_ref())?;
+    // Before the program starts: no signal is lost.
     let foreground = if run.detach { Ok(None) } else { Foreground::take_over(terminal).map(Some) };
-    let foreground = foreground.and_then(|foreground| {
-        creation.channel.tell_init(ToInit::Start)?;
-        Ok(foreground)
-    });
-    let foreground = creation.undo_if_failed(foreground)?;
+    let foreground = creation.or_undo(foreground)?;
+    creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
     let Creation { entry, record, init, channel } = creation;
     let started = hear_start(&channel);
     // A hook's failure is dealt with in `after_start`.

@@ -358,4 +358,17 @@ fn best_effort(host: &Host) {
         ["mounts[0] /tmp: nothing is mounted there: mount_setattr recursive private: invalid argument (EINVAL) \
           (left out: it is only a test)"]
     );
+    // A source that is not there.
+    let mut missing = [bind(&host.path("none"), "/data"), bind(&host.mkdir("vol"), "/vol")];
+    for mount in &mut missing {
+        mount.requirement = Requirement::BestEffort("it is only a test");
+    }
+    let warnings = run(&host.plan(missing.to_vec()), || {
+        assert!(!Path::new("/data").exists());
+        mount_line("/vol");
+    });
+    let path = host.path("none").display().to_string();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].starts_with("mounts[0] /data: ") && warnings[0].ends_with("(left out: it is only a test)"));
+    assert!(warnings[0].contains(&format!("open_tree {path}: no such file or directory (ENOENT)")), "{warnings:?}");
 }

@@ -33,7 +33,7 @@ fn copy(from: &Path, to: &Path, top: Top) -> anyhow::Result<Copied> {
 fn on_disk(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
     let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir(&path).unwrap();
+    std::fs::create_dir_all(&path).unwrap();
     path
 }
 

@@ -6,6 +6,7 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 use rvol_runc::plan::Mount;
 use rvol_runc::plan::devices::{Device, DeviceKind, MakeDevice};
 use rvol_runc::plan::mounts::{CreateTarget, MountOp};
+use rvol_runc::sys::mount::MOUNT_ATTR_RDONLY;
 use rvol_runc::sys::tty;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -20,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("device_links_leave_what_is_there", links),
     ("device_work_stays_in_the_root", dev_is_a_link),
     ("console_is_the_pty", console),
+    ("console_on_a_readonly_dev", console_readonly),
     ("console_refuses_traps", console_traps),
 ];
 
@@ -182,6 +184,34 @@ fn console(host: &Host) {
         },
     );
     run_with(&host.plan(Vec::new()), |root| assert!(root.open_ptmx().is_err()), || {});
+}
+
+/// A `/dev` that is to be read-only has its devices, the console and process.cwd all the same.
+fn console_readonly(host: &Host) {
+    let readonly = |path: &str| fs_as("tmpfs", path, |f| f.attr.set = MOUNT_ATTR_RDONLY);
+    let pts = fs_as("devpts", "/dev/pts", |f| f.options = vec![value("ptmxmode", "0666")]);
+    let mut plan = host.plan(vec![readonly("/dev"), pts, null("/dev/null"), readonly("/work"), readonly("/other")]);
+    plan.process = Some(process("/work/deep", true));
+    for masked in [false, true] {
+        if masked {
+            plan.masks = vec![op("/dev/null", CreateTarget::Nothing, MountOp::ReadOnly)];
+        }
+        run_with(
+            &plan,
+            |root| {
+                root.make_cwd(Path::new("/work/deep")).unwrap();
+                let master = root.open_ptmx().unwrap();
+                root.bind_console(tty::open_peer(master.as_fd()).unwrap().as_fd()).unwrap();
+                std::mem::forget(master);
+            },
+            || {
+                assert!(mount_line("/dev/console").contains("- devpts"));
+                for dir in ["/dev", "/work", "/work/deep", "/other"] {
+                    assert!(!writable(dir), "{dir}");
+                }
+            },
+        );
+    }
 }
 
 /// CVE-2026-88264 and CVE-2025-52565.

@@ -8,7 +8,7 @@ use nix::unistd::{pipe2, read, write};
 use rvol_runc::plan::mounts::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Symlinks, Target};
 use rvol_runc::plan::namespaces::{IdMap, IdMapWriter, IdRange, Namespace};
 use rvol_runc::plan::options::{Attr, Propagation, PropagationKind};
-use rvol_runc::plan::{Hooks, Namespaces, Plan, RootChange, Rootfs, resources};
+use rvol_runc::plan::{Hooks, Namespaces, Plan, Process, RootChange, Rootfs, resources};
 use rvol_runc::rootfs::{Prepared, Root};
 use rvol_runc::sys::ns::{Cloned, Parent, clone3, unshare};
 use rvol_runc::sys::pidfd::End;
@@ -131,7 +131,7 @@ impl Host {
             cgroup: resources::Cgroup {
                 manager: resources::Manager::Disabled,
                 path: "/".into(),
-                place: resources::Place::Default,
+                ..resources::Cgroup::default()
             },
             rootfs: Rootfs { path: self.path("rootfs"), readonly: false, propagation: None, mount_label: None },
             mounts,
@@ -170,7 +170,7 @@ pub fn run(plan: &Plan, inside: impl FnOnce()) -> Vec<String> {
     run_with(plan, |_| {}, inside)
 }
 
-/// `before` runs in init before the root is changed.
+/// `before` runs in init when all is mounted and nothing masked yet: where it makes process.cwd and the console.
 pub fn run_with(plan: &Plan, before: impl FnOnce(&Root), inside: impl FnOnce()) -> Vec<String> {
     match container(plan, before, inside) {
         Ok(warnings) => warnings,
@@ -262,8 +262,8 @@ fn init(
     let mut warn = |text: String| warnings.push(text);
     let made = Root::enter(plan, prepared).and_then(|mut root| {
         root.mount_all(plan, &mut warn)?;
-        root.mask_all(plan, &mut warn)?;
         before(&root);
+        root.mask_all(plan, &mut warn)?;
         root.pivot(plan)
     });
     for warning in warnings {
@@ -287,6 +287,29 @@ pub fn in_user_namespace(mut plan: Plan) -> Plan {
     plan.namespaces.network = Namespace::New;
     plan.namespaces.id_map = Some(IdMap { uid: range.clone(), gid: range, writer: IdMapWriter::Runtime });
     plan
+}
+
+/// A process of which only these two matter here.
+pub fn process(cwd: &str, terminal: bool) -> Process {
+    Process {
+        terminal,
+        cwd: cwd.into(),
+        console_size: None,
+        user: Default::default(),
+        args: Vec::new(),
+        env: Vec::new(),
+        capabilities: None,
+        rlimits: Vec::new(),
+        no_new_privileges: false,
+        apparmor_profile: None,
+        selinux_label: None,
+        oom_score_adj: None,
+        scheduler: None,
+        io_priority: None,
+        cpu_affinity: None,
+        personality: None,
+        memory_policy: None,
+    }
 }
 
 pub const RPRIVATE: Propagation = Propagation { kind: PropagationKind::Private, recursive: true };

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("readonly_paths", readonly),
     ("readonly_keeps_other_flags", readonly_keeps),
     ("readonly_root_path", readonly_root),
+    ("mask_among_the_mounts", among_the_mounts),
 ];
 
 fn mask(path: &str) -> Mount {
@@ -144,4 +145,22 @@ fn readonly_root(host: &Host) {
         assert!(!writable("/") && writable("/tmp"));
         assert!(Path::new("/proc/self").exists());
     });
+}
+
+/// In `plan.mounts` they take effect where they stand: what comes later is made on top of the cover.
+fn among_the_mounts(host: &Host) {
+    host.mkdir("rootfs/secret");
+    host.write("rootfs/secret/key", "secret");
+    host.write("rootfs/file", "secret");
+    let node = |path: &str| op(path, CreateTarget::Nothing, MountOp::Symlink { text: "/tmp".into() });
+    let mounts = vec![node("/secret/before"), mask("/secret"), mask("/file"), mask("/none"), readonly_path("/etc")];
+    host.run(mounts, || {
+        assert_eq!(std::fs::read_dir("/secret").unwrap().count(), 0);
+        assert_eq!(read_text("/file"), "");
+        assert!(!writable("/etc"));
+    });
+    assert!(host.rootfs("secret/before").is_symlink());
+    let error = host.error(vec![node("/secret/before"), mask("/secret"), node("/secret/after")]);
+    assert_eq!(error, "mounts[0] /secret/after: symlinkat /secret/after: read-only file system (EROFS)");
+    assert!(!host.rootfs("secret/after").is_symlink());
 }

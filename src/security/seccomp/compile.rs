@@ -114,3 +114,53 @@ fn export(context: &ScmpFilterContext) -> Result<Vec<u8>> {
     file.rewind().and_then(|()| file.read_to_end(&mut program)).context("read the exported filter")?;
     Ok(program)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arg(index: u8, op: Compare, value: u64) -> Arg {
+        Arg { index, op, value, value_two: 0 }
+    }
+
+    fn filter(rules: Vec<(&str, Action, Vec<Arg>)>) -> Filter {
+        let rule = |(name, action, args): (&str, Action, Vec<Arg>)| Rule { names: vec![name.to_owned()], action, args };
+        let rules = rules.into_iter().map(rule).collect();
+        Filter { default_action: Action::Errno(1), architectures: vec![], rules }
+    }
+
+    #[test]
+    fn rules_whose_order_matters_go_through_libseccomp() {
+        let first = ("socket", Action::Errno(22), vec![arg(0, Compare::Equal, 16)]);
+        let clear = filter(vec![first.clone(), ("socket", Action::Allow, vec![arg(0, Compare::NotEqual, 16)])]);
+        assert_eq!(compile_explained(&clear).unwrap().1, None);
+        let unclear = filter(vec![first, ("socket", Action::Allow, vec![arg(1, Compare::Equal, 1)])]);
+        let reason = compile_explained(&unclear).unwrap().1.unwrap();
+        assert!(reason.contains("is libseccomp's to decide"), "{reason}");
+        // And what it cannot decide either is an error, as with runc.
+        let first = ("socket", Action::Errno(22), vec![arg(0, Compare::Equal, 16), arg(2, Compare::Equal, 9)]);
+        let contradiction = filter(vec![first, ("socket", Action::Allow, vec![arg(0, Compare::Equal, 16)])]);
+        let error = format!("{:#}", compile(&contradiction).unwrap_err());
+        assert!(error.starts_with("add a rule for socket: Allow"), "{error}");
+    }
+
+    #[test]
+    fn architectures_are_checked() {
+        let with =
+            |name: &str| Filter { architectures: vec![name.into()], ..filter(vec![("read", Action::Allow, vec![])]) };
+        let error = compile(&with("SCMP_ARCH_NOPE")).unwrap_err().to_string();
+        assert_eq!(error, "unknown architecture \"SCMP_ARCH_NOPE\"");
+        // One that our generator leaves to libseccomp, and one of another byte order.
+        assert!(compile_explained(&with("SCMP_ARCH_MIPSEL64")).unwrap().1.is_some());
+        let error = format!("{:#}", compile(&with("SCMP_ARCH_S390X")).unwrap_err());
+        assert!(error.starts_with("add architecture S390X"), "{error}");
+        compile(&with("SCMP_ARCH_NATIVE")).unwrap();
+    }
+
+    #[test]
+    fn a_filter_that_the_kernel_would_not_take_is_refused() {
+        let rules = (0..3000).map(|value| ("read", Action::Allow, vec![arg(0, Compare::Equal, value)])).collect();
+        let error = compile(&filter(rules)).unwrap_err().to_string();
+        assert!(error.ends_with("more than the kernel's 4096"), "{error}");
+    }
+}

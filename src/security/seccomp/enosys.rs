@@ -21,10 +21,15 @@ pub fn answer() -> u32 {
     Action::Errno(libc::ENOSYS as u16).answer()
 }
 
-/// The largest number that the profile names for an architecture; `None` if it names none.
-pub fn largest(filter: &Filter, architecture: ScmpArch) -> Option<u32> {
+/// The first number that counts as newer than a profile, by the largest number that it names.
+pub fn newer_than(largest: Option<u32>) -> Option<u32> {
+    largest.filter(|&number| number > 0).map(|number| number + 1)
+}
+
+/// The first number that counts as newer, for an architecture; `None` if the profile names no call of it.
+pub fn newer(filter: &Filter, architecture: ScmpArch) -> Option<u32> {
     let names = filter.rules.iter().flat_map(|rule| &rule.names);
-    names.filter_map(|name| number(name, architecture)?.plain()).max().filter(|&n| n > 0)
+    newer_than(names.filter_map(|name| number(name, architecture)?.plain()).max())
 }
 
 /// Puts the check in front of a compiled filter.
@@ -32,7 +37,7 @@ pub fn prepend(filter: &Filter, architectures: &[Architecture], compiled: &[u8])
     let mut program = Program::ending_in(compiled);
     let rest = Target::To(program.front());
     let limits: Vec<(&Architecture, u32)> =
-        architectures.iter().filter_map(|a| largest(filter, a.scmp).map(|n| (a, n))).collect();
+        architectures.iter().filter_map(|a| newer(filter, a.scmp).map(|n| (a, n))).collect();
     // x86_64 and x32 are one architecture to the kernel.
     let mut tokens: Vec<u32> = limits.iter().map(|(a, _)| a.audit).collect();
     tokens.sort_unstable();
@@ -41,7 +46,9 @@ pub fn prepend(filter: &Filter, architectures: &[Architecture], compiled: &[u8])
     for token in tokens {
         let of_token = || limits.iter().filter(|(a, _)| a.audit == token);
         let mut check = |x32: bool| match of_token().find(|(a, _)| (a.scmp == ScmpArch::X32) == x32) {
-            Some((_, limit)) => Target::To(program.branch(Condition::Greater, *limit, Target::Answer(answer()), rest)),
+            Some((_, newer)) => {
+                Target::To(program.branch(Condition::GreaterOrEqual, *newer, Target::Answer(answer()), rest))
+            }
             None => rest,
         };
         let (mut normal, x32) = (check(false), check(true));

@@ -14,7 +14,7 @@ mod conditions;
 use super::architecture::{Architecture, Number, X32_BIT, number};
 use super::bpf::{ARCHITECTURE, Condition, NUMBER, Program, Target};
 use super::enosys;
-use crate::plan::seccomp::{Action, Filter};
+use crate::plan::seccomp::{Action, Filter, Rule};
 use anyhow::{Result, bail, ensure};
 use conditions::{All, Width};
 use libseccomp::ScmpArch;
@@ -31,12 +31,13 @@ pub fn generate(filter: &Filter, architectures: &[Architecture]) -> Result<Vec<u
             tokens.push(token);
         }
     }
+    let profile = Profile::new(filter, architectures[0].scmp);
     let mut program = Program::default();
     let mut sections = Vec::new();
     // Written from the end: the native architecture, which is the first, comes to stand at the front.
     for &token in tokens.iter().rev() {
         let modes: Vec<&Architecture> = architectures.iter().filter(|a| a.audit == token).collect();
-        let ranges = ranges(filter, &modes, architectures[0].scmp)?;
+        let ranges = ranges(&profile, &modes)?;
         let front = tree(&mut program, &ranges);
         program.go_to(front);
         sections.push((token, Target::To(program.load(NUMBER))));
@@ -47,6 +48,22 @@ pub fn generate(filter: &Filter, architectures: &[Architecture]) -> Result<Vec<u
     }
     program.load(ARCHITECTURE);
     Ok(program.into_bytes())
+}
+
+/// The rules with the names that libseccomp knows on the native architecture; others it does not translate either.
+struct Profile<'a> {
+    filter: &'a Filter,
+    rules: Vec<(&'a Rule, Vec<&'a str>)>,
+}
+
+impl<'a> Profile<'a> {
+    fn new(filter: &'a Filter, native: ScmpArch) -> Profile<'a> {
+        let known = |rule: &'a Rule| {
+            let names = rule.names.iter().map(String::as_str);
+            (rule, names.filter(|name| number(name, native).is_some()).collect())
+        };
+        Profile { filter, rules: filter.rules.iter().map(known).collect() }
+    }
 }
 
 /// What is answered to one number.
@@ -61,7 +78,7 @@ enum Leaf {
 type Range = (u32, Leaf);
 
 /// The ranges of one architecture; of x86_64 and x32 together, which differ by a bit of the number.
-fn ranges(filter: &Filter, modes: &[&Architecture], native: ScmpArch) -> Result<Vec<Range>> {
+fn ranges(profile: &Profile, modes: &[&Architecture]) -> Result<Vec<Range>> {
     let mut ranges = Ranges(Vec::new());
     let is_x86_64 = modes.iter().any(|a| a.audit == Architecture::X86_64);
     for (x32, from) in [(false, 0), (true, X32_BIT)] {
@@ -69,13 +86,13 @@ fn ranges(filter: &Filter, modes: &[&Architecture], native: ScmpArch) -> Result<
             continue;
         }
         match modes.iter().find(|a| (a.scmp == ScmpArch::X32) == x32) {
-            Some(mode) => ranges.add_mode(filter, mode.scmp, native, from)?,
+            Some(mode) => ranges.add_mode(profile, mode.scmp, from)?,
             None => ranges.push(from, Leaf::Answer(BAD_ARCHITECTURE)),
         }
     }
     if is_x86_64 && !modes.iter().any(|a| a.scmp == ScmpArch::X32) {
         // A tracer skips a call by setting its number to -1 (seccomp(2)).
-        ranges.push(u32::MAX, Leaf::Answer(filter.default_action.answer()));
+        ranges.push(u32::MAX, Leaf::Answer(profile.filter.default_action.answer()));
     }
     Ok(ranges.0)
 }
@@ -91,64 +108,57 @@ impl Ranges {
     }
 
     /// The numbers of one architecture from `from` on.
-    fn add_mode(&mut self, filter: &Filter, mode: ScmpArch, native: ScmpArch, from: u32) -> Result<()> {
-        let default = filter.default_action.answer();
+    fn add_mode(&mut self, profile: &Profile, mode: ScmpArch, from: u32) -> Result<()> {
+        let default = profile.filter.default_action.answer();
+        let (leaves, largest) = leaves(profile, mode)?;
         let mut next = from;
-        for (number, leaf) in leaves(filter, mode, native)? {
+        for (number, leaf) in leaves {
             if number > next {
                 self.push(next, Leaf::Answer(default));
             }
             self.push(number, leaf);
             next = number + 1;
         }
-        let limit = if enosys::applies_to(filter) { enosys::largest(filter, mode) } else { None };
-        match limit {
-            None => self.push(next, Leaf::Answer(default)),
-            Some(limit) => {
-                if limit >= next {
-                    self.push(next, Leaf::Answer(default));
-                }
-                self.push(next.max(limit + 1), Leaf::Answer(enosys::answer()));
-            }
+        let newer = if enosys::applies_to(profile.filter) { enosys::newer_than(largest) } else { None };
+        if newer.is_none_or(|newer| newer > next) {
+            self.push(next, Leaf::Answer(default));
+        }
+        if let Some(newer) = newer {
+            self.push(newer.max(next), Leaf::Answer(enosys::answer()));
         }
         Ok(())
     }
 }
 
-/// The numbers that the profile has rules for, in ascending order.
-fn leaves(filter: &Filter, mode: ScmpArch, native: ScmpArch) -> Result<Vec<(u32, Leaf)>> {
+/// The numbers that the profile has rules for, in ascending order, and the largest that it names.
+fn leaves(profile: &Profile, mode: ScmpArch) -> Result<(Vec<Range>, Option<u32>)> {
     let width = Width::of(mode)?;
-    let default = filter.default_action;
-    let mut cases = Vec::new();
-    for rule in filter.rules.iter().filter(|rule| rule.action != default) {
+    let default = profile.filter.default_action;
+    let (mut cases, mut largest) = (Vec::new(), None);
+    for (rule, names) in &profile.rules {
         let conditions: Vec<_> = rule.args.iter().map(|arg| width.condition(arg)).collect::<Result<_>>()?;
+        let alternatives = rule.alternatives(&conditions);
         let action = rule.action;
-        for name in &rule.names {
-            // What libseccomp does not know here it does not translate either.
-            if mode != native && number(name, native).is_none() {
+        for name in names {
+            let Some(number) = number(name, mode) else { bail!("{name} has no translation to {mode:?}") };
+            largest = largest.max(number.plain());
+            // A rule that says what the default says is none.
+            if action == default {
                 continue;
             }
-            match number(name, mode) {
-                None if mode == native => {}
-                None => bail!("{name} has no translation to {mode:?}"),
-                Some(Number::Absent) => {}
-                Some(Number::Plain(number)) => {
-                    cases.extend(rule.alternatives(&conditions).iter().map(|&c| (number, All::new(c, action))));
-                }
-                Some(Number::Multiplexed { through, call, direct }) => {
-                    let alternatives = rule.alternatives(&conditions);
-                    let muxed = |&c: &&[_]| (through, All::of_call(call, c, action));
-                    cases.extend(alternatives.iter().map(muxed));
-                    let direct = direct.map(|number| alternatives.iter().map(move |&c| (number, All::new(c, action))));
-                    cases.extend(direct.into_iter().flatten());
-                }
+            if let Some(number) = number.plain() {
+                cases.extend(alternatives.iter().map(|all| (number, All::new(all, action))));
+            }
+            if let Number::Multiplexed { through, call, .. } = number {
+                cases.extend(alternatives.iter().map(|all| (through, All::of_call(call, all, action))));
             }
         }
     }
     // Stable: rules of one number stay in the order of the profile.
     cases.sort_by_key(|(number, _)| *number);
     let groups = cases.chunk_by(|a, b| a.0 == b.0);
-    groups.map(|group| Ok((group[0].0, leaf(group.iter().map(|(_, all)| all), default)?))).collect()
+    let leaves = groups.map(|group| Ok((group[0].0, leaf(group.iter().map(|(_, all)| all), default)?)));
+    Ok((leaves.collect::<Result<_>>()?, largest))
 }
 
 /// What the rules of one number come to. The first rule without conditions wins over all others, as in libseccomp.

@@ -291,7 +291,7 @@ fn meaning(filter: &Filter, call: &Call) -> u32 {
     let held = rules.iter().find(|(_, args, first)| {
         first.is_none_or(|n| call.args[0] as u32 == n) && relevant(args, *first).iter().all(holds)
     });
-    let beyond = enosys::applies_to(filter) && enosys::largest(filter, mode.scmp).is_some_and(|n| call.number > n);
+    let beyond = enosys::applies_to(filter) && enosys::newer(filter, mode.scmp).is_some_and(|n| call.number >= n);
     held.map_or(if beyond && rules.is_empty() { enosys::answer() } else { default }, |(action, ..)| action.answer())
 }
 
@@ -311,13 +311,13 @@ fn on_random_calls(seed: u64, choose: impl Fn(&mut Random) -> Filter, compare: i
     let mut random = Random(seed);
     let mut compared = 0;
     let numbers = numbers_of_names();
-    for _ in 0..300 {
+    for _ in 0..200 {
         let filter = choose(&mut random);
         // A refusal, of ours or of theirs.
         let Ok(both) = Both::of(&filter) else { continue };
         let values: Vec<Vec<u64>> = (0..3).map(|i| interesting(&filter, i)).collect();
         for architecture in [Architecture::X86_64, X86, ARM, AARCH64] {
-            for number in numbers.iter().flat_map(|n| [*n; 10]) {
+            for number in numbers.iter().flat_map(|n| [*n; 6]) {
                 let mut args = [0; 6];
                 for (arg, values) in args.iter_mut().zip(&values) {
                     *arg = random.of(values);
@@ -327,7 +327,7 @@ fn on_random_calls(seed: u64, choose: impl Fn(&mut Random) -> Filter, compare: i
         }
         compared += 1;
     }
-    assert!(compared > 150, "{compared}");
+    assert!(compared > 100, "{compared}");
 }
 
 #[test]

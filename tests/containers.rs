@@ -1,0 +1,110 @@
+//! Real containers, started by the built binary. Their programs are those of the host, bound into an empty root
+//! filesystem. They have no cgroup. Needs root; passes without doing anything where it is not.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A bundle and what is made of it, gone with the value.
+struct Container {
+    dir: tempfile::TempDir,
+    id: String,
+    config: Value,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+struct Outcome {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Container {
+    /// A container that runs `script`; `None` without the privilege for one.
+    fn new(script: &str) -> Option<Container> {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: needs root");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let rootfs = dir.path().join("rootfs");
+        let mut mounts = vec![json!({"destination": "/proc", "type": "proc", "source": "proc"})];
+        for name in ["/usr", "/bin", "/sbin", "/lib", "/lib64"].into_iter().filter(|name| Path::new(name).exists()) {
+            mounts.push(json!({"destination": name, "source": name, "options": ["rbind", "ro"]}));
+        }
+        for name in ["proc", "tmp", "usr", "bin", "sbin", "lib", "lib64"] {
+            fs::create_dir_all(rootfs.join(name)).unwrap();
+        }
+        let all = json!(["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+        let config = json!({
+            "ociVersion": "1.3.0",
+            "root": {"path": "rootfs"},
+            "process": {
+                "cwd": "/", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"],
+                "user": {"uid": 0, "gid": 0}, "noNewPrivileges": false,
+                "capabilities": {"bounding": all, "permitted": all, "effective": all, "inheritable": all, "ambient": all},
+            },
+            "mounts": mounts,
+            "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]},
+        });
+        let id = format!("test-{}", dir.path().file_name().unwrap().to_string_lossy().trim_start_matches('.'));
+        Some(Container { dir, id, config })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Outcome {
+        fs::write(self.path("config.json"), self.config.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rvol-runc"));
+        command.arg("--root").arg(self.path("state")).args(["--cgroup-manager", "disabled"]).args(arguments);
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Outcome { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+    }
+
+    fn run(&self) -> Outcome {
+        self.command(&["run", "--bundle", self.dir.path().to_str().unwrap(), &self.id])
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.command(&["delete", "--force", &self.id]);
+    }
+}
+
+impl Outcome {
+    /// It worked in silence; returns what was printed.
+    #[track_caller]
+    fn ok(&self) -> &str {
+        assert_eq!((self.code, self.err.as_str()), (0, ""), "{}", self.out);
+        &self.out
+    }
+}
+
+/// A profile knows the program's calls and not ours: these are ones that a profile of 2017 does not have.
+#[test]
+fn a_seccomp_profile_need_not_know_our_own_calls() {
+    let Some(mut container) = Container::new("grep -E '^(Cap(Prm|Eff)|Seccomp):' /proc/self/status") else { return };
+    let ours = json!(["openat2", "faccessat2", "close_range", "memfd_create", "statx"]);
+    container.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ours, "action": "SCMP_ACT_ERRNO"}],
+    });
+    // CAP_CHOWN, CAP_KILL and CAP_NET_BIND_SERVICE.
+    let expected = format!("CapPrm:\t{0:0>16}\nCapEff:\t{0:0>16}\nSeccomp:\t2\n", "421");
+    for (no_new_privileges, uid) in [(false, 0), (true, 0), (false, 1000), (true, 1000)] {
+        container.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        container.config["process"]["user"]["uid"] = json!(uid);
+        assert_eq!(container.run().ok(), expected, "{no_new_privileges} {uid}");
+    }
+    // Where the config has no capabilities they go with the change of user, and the filter is loaded before.
+    container.config["process"].as_object_mut().unwrap().remove("capabilities");
+    container.config["process"]["noNewPrivileges"] = json!(false);
+    container.config["linux"]["seccomp"]["syscalls"][0]["names"] = json!(["memfd_create"]);
+    let none = "0".repeat(16);
+    assert_eq!(container.run().ok(), format!("CapPrm:\t{none}\nCapEff:\t{none}\nSeccomp:\t2\n"));
+}
