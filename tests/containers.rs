@@ -143,3 +143,27 @@ fn realtime_comes_with_the_realtime_runtime_of_the_cgroup() {
     let refused = container.run();
     assert!(refused.code == 1 && refused.err.contains("linux.resources.cpu.realtimeRuntime"), "{refused:?}");
 }
+
+/// Only the open namespace tells that a path leads to the host's own.
+#[test]
+fn sysctls_are_not_set_in_the_hosts_namespaces() {
+    let Some(mut container) = Container::new("true") else { return };
+    let own = |kind: &str| format!("/proc/{}/ns/{kind}", std::process::id());
+    let before = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+    let other = if before.trim() == "0" { "1" } else { "0" };
+    for (typ, file, key, value) in [
+        ("network", "net", "net.ipv4.ip_forward", other),
+        ("ipc", "ipc", "kernel.msgmax", "4096"),
+        ("uts", "uts", "kernel.domainname", "x"),
+    ] {
+        container.config["linux"]["namespaces"] =
+            json!([{"type": "pid"}, {"type": "mount"}, {"type": typ, "path": own(file)}]);
+        container.config["linux"]["sysctl"] = json!({key: value});
+        let refused = container.run();
+        let text = format!("linux.sysctl.{}: the {typ} namespace is the host's own\n", key.replace('.', "/"));
+        assert!(refused.code == 1 && refused.err.ends_with(&text), "{refused:?}");
+        container.config["linux"]["sysctl"] = json!({});
+        container.run().ok();
+    }
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), before);
+}

@@ -152,7 +152,7 @@ impl Parts {
                 Some(process) => Labels::check(process, &mut |text| log::warn(format_args!("{}: {text}", plan.id)))?,
                 None => Labels::default(),
             },
-            joins: Joins::open(&plan.namespaces)?,
+            joins: Joins::open(plan)?,
             host,
         })
     }
