@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// Where resctrl is mounted: `/sys/fs/resctrl`, else wherever the mount table has it.
 pub fn root() -> Result<PathBuf> {
-    const RDTGROUP_SUPER_MAGIC: i64 = 0x0765_5821;
+    const RDTGROUP_SUPER_MAGIC: libc::c_long = 0x0765_5821;
     let usual = Path::new("/sys/fs/resctrl");
     if nix::sys::statfs::statfs(usual).is_ok_and(|s| s.filesystem_type().0 == RDTGROUP_SUPER_MAGIC) {
         return Ok(usual.into());

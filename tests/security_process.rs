@@ -3,12 +3,12 @@
 //! Its own runner instead of the usual harness: a fork must come from a process with one thread.
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::wait::WaitStatus;
 use rvol_runc::plan::process::{Capabilities, IoPriority, Personality, Rlimit, Scheduler, User};
-use rvol_runc::plan::seccomp::{Action, Filter, Rule};
+use rvol_runc::plan::seccomp::{Action, Arg, Compare, Filter, Rule};
 use rvol_runc::security::procfs::Procfs;
 use rvol_runc::security::{attributes, capabilities, environment, keyring, lsm, seccomp};
 use rvol_runc::sys::ns::{Cloned, Parent, clone3};
+use rvol_runc::sys::pidfd::End;
 use rvol_runc::sys::{Errno, errno_of, exec, pidfd, process};
 use std::fs;
 use std::os::fd::AsFd;
@@ -34,6 +34,7 @@ const TESTS: &[(&str, fn())] = &[
     ("home_is_read_in_the_root_only", home_is_read_in_the_root_only),
     ("procfs_is_not_fooled_by_mounts", procfs_is_not_fooled_by_mounts),
     ("procfs_falls_back_without_privileges", procfs_falls_back_without_privileges),
+    ("sysctls_of_a_user_namespace_are_written", sysctls_of_a_user_namespace_are_written),
     ("filter_answers_as_the_profile_says", filter_answers_as_the_profile_says),
     ("filter_needs_privileges_or_no_new_privs", filter_needs_privileges_or_no_new_privs),
     ("filter_reaches_its_agent", filter_reaches_its_agent),
@@ -67,7 +68,7 @@ fn in_child(test: impl FnOnce()) -> bool {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
             process::exit_now(i32::from(result.is_err()))
         }
-        Cloned::Parent { pidfd, .. } => matches!(pidfd::wait(pidfd.as_fd()).unwrap(), WaitStatus::Exited(_, 0)),
+        Cloned::Parent { pidfd, .. } => matches!(pidfd::wait(pidfd.as_fd()).unwrap(), End::Exited(0)),
     }
 }
 
@@ -303,7 +304,8 @@ fn home_is_read_in_the_root_only() {
     let home = |prepare: &dyn Fn()| {
         let _ = fs::remove_file(&passwd);
         prepare();
-        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let (mut reader, mut writer) = (fs::File::from(reader), fs::File::from(writer));
         assert!(in_child(|| {
             nix::unistd::chroot(&root).unwrap();
             nix::unistd::chdir("/").unwrap();
@@ -366,6 +368,20 @@ fn procfs_falls_back_without_privileges() {
     procfs.write("self/comm", b"poor").unwrap();
     assert_eq!(procfs.read("thread-self/comm").unwrap(), b"poor\n");
     assert_eq!(errno_of(&procfs.write_sysctl("kernel/domainname", "x").unwrap_err()), Some(Errno::EACCES));
+}
+
+fn sysctls_of_a_user_namespace_are_written() {
+    // As the init of a container with its own user namespace: PID 1, not dumpable, the ids mapped.
+    process::set_dumpable(true).unwrap();
+    own_users();
+    process::set_dumpable(false).unwrap();
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET).unwrap();
+    assert!(in_child(|| {
+        let procfs = Procfs::open().unwrap();
+        procfs.write_sysctl("net/ipv4/ip_unprivileged_port_start", "7").unwrap();
+        assert_eq!(procfs.read("sys/net/ipv4/ip_unprivileged_port_start").unwrap(), b"7\n");
+        assert!(String::from_utf8(procfs.read("self/status").unwrap()).unwrap().contains("\nNSpid:"));
+    }));
 }
 
 fn rule(names: &[&str], action: Action) -> Rule {
@@ -432,7 +448,7 @@ fn filter_reaches_its_agent() {
         process::exit_now(i32::from(!ok))
     };
     agent();
-    assert!(matches!(pidfd::wait(child.as_fd()).unwrap(), WaitStatus::Exited(_, 0)));
+    assert!(matches!(pidfd::wait(child.as_fd()).unwrap(), End::Exited(0)));
     fs::remove_dir_all(&directory).unwrap();
 }
 
@@ -459,7 +475,7 @@ fn real_profiles_load() {
         }));
     }
     // The end of the process as such is one of the things that a filter must let through.
-    exec::cloexec_from(3).unwrap();
+    exec::close_others(3, &[]).unwrap();
 }
 
 #[path = "profiles/mod.rs"]

@@ -2,7 +2,7 @@
 
 use crate::command::{self, Outcome, Running};
 use crate::facts::Facts;
-use crate::{config, leaks, payload, runtime, waiting};
+use crate::{config, leaks, payload, runtime, unprivileged, waiting};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -26,6 +26,10 @@ pub struct Case {
     pub id: String,
     /// Written to config.json by [`Case::write_config`], which create and run call.
     pub config: Value,
+    /// Another binary than [`runtime`]'s, for a test that attacks it.
+    pub binary: Option<PathBuf>,
+    /// The uid and gid that commands run as, without any privilege, instead of root.
+    pub user: Option<u32>,
     commands: Cell<u32>,
     more_ids: RefCell<Vec<String>>,
     host_mounts: RefCell<BTreeSet<PathBuf>>,
@@ -62,6 +66,8 @@ impl Case {
             dir,
             id,
             config,
+            binary: None,
+            user: None,
             commands: Cell::new(0),
             more_ids: RefCell::default(),
             host_mounts: RefCell::default(),
@@ -198,7 +204,11 @@ impl Case {
 
     /// The runtime with `--root`, ready for a subcommand.
     pub fn command(&self) -> Command {
-        let mut command = command::quiet(&runtime().path);
+        let binary = self.binary.as_ref().unwrap_or(&runtime().path);
+        let mut command = match self.user {
+            Some(user) => unprivileged::command(binary, user),
+            None => command::quiet(binary),
+        };
         command.arg("--root").arg(self.state_root()).current_dir(&self.dir);
         command
     }
@@ -405,7 +415,8 @@ impl Drop for Case {
     }
 }
 
-fn chown_tree(path: &Path, id: u32) {
+/// Gives a tree to a user and the group of the same number.
+pub fn chown_tree(path: &Path, id: u32) {
     std::os::unix::fs::lchown(path, Some(id), Some(id)).expect("chown the root filesystem");
     if path.is_dir() && !path.is_symlink() {
         for entry in fs::read_dir(path).expect("list the root filesystem").flatten() {

@@ -78,6 +78,34 @@ pub enum Feature {
     PoststopFailure,
     /// poststop hooks run after a create that a hook made fail.
     PoststopAfterFailedCreate,
+    /// `--pidfd-socket`.
+    PidfdSocket,
+    /// `linux.seccomp.flags`.
+    SeccompFlags,
+    /// `errnoRet` 0 lets the syscall return 0 without being made.
+    ErrnoZero,
+    /// The filter is loaded so late that the runtime makes no syscall under it but execve.
+    LateSeccomp,
+    /// Sections of the config for other platforms are ignored.
+    OtherPlatforms,
+    /// Of several creates of one id at a time exactly one succeeds, undisturbed.
+    ConcurrentCreate,
+    /// Of several starts at a time exactly one succeeds.
+    ConcurrentStart,
+    /// A create or delete that was killed can be cleaned up and repeated.
+    SurvivesKill,
+    /// A link in the image at /dev/console does no harm (runc before 1.2.8, crun before 1.30).
+    ConsoleIsNoLink,
+    /// /dev of the image may be a link (runc before 1.3.6 and 1.4.3, crun before 1.28).
+    DevIsNoLink,
+    /// Masks do not use the container's /dev/null (runc before 1.2.8).
+    OwnNull,
+    /// Paths that a neighbour exchanges do not lead out of the root (runc before 1.2.8).
+    RaceFree,
+    /// The subcommand `features`.
+    Features,
+    /// `additionalGids` of an unprivileged user who has more gids than one.
+    RootlessGroups,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -125,6 +153,20 @@ impl Feature {
             Feature::StartReportsFailure => runc.then_some("start does not wait"),
             Feature::PoststopFailure => (runc || crun).then_some("ends at the first one that fails"),
             Feature::PoststopAfterFailedCreate => (runc || crun).then_some("does not run them"),
+            Feature::PidfdSocket => (old_runc((1, 3)) || crun).then_some("has no such flag"),
+            Feature::SeccompFlags => old_runc((1, 2)).then_some("came with 1.2"),
+            Feature::ErrnoZero => None,
+            Feature::LateSeccomp => (runc || crun).then_some("goes on working under the filter"),
+            Feature::OtherPlatforms => None,
+            Feature::ConcurrentCreate => (runc || crun).then_some("they disturb each other's cgroup"),
+            Feature::ConcurrentStart => (runc || crun).then_some("several succeed"),
+            Feature::SurvivesKill => (runc || crun).then_some("leaves what it cannot delete"),
+            Feature::ConsoleIsNoLink => (runc || crun).then_some("not in this version"),
+            Feature::DevIsNoLink => (old_runc((1, 5)) || old_crun((1, 28))).then_some("CVE-2026-41579"),
+            Feature::OwnNull => old_runc((1, 2)).then_some("CVE-2025-31133"),
+            Feature::RaceFree => (old_runc((1, 4)) || old_crun((1, 26))).then_some("CVE-2024-45310 and others"),
+            Feature::Features => old_crun((1, 9)).then_some("came with 1.9"),
+            Feature::RootlessGroups => runc.then_some("refuses them"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }

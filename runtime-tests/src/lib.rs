@@ -15,6 +15,7 @@ pub mod features;
 pub mod host_mounts;
 pub mod leaks;
 pub mod payload;
+pub mod raw;
 pub mod runtime;
 pub mod strace;
 pub mod unprivileged;

@@ -1,19 +1,21 @@
 //! From a plan to a cgroup that a process can be born in.
 
+use super::entry::Entry;
 use super::group::{self, Group, field};
+use super::place::place;
 use super::record::{Membership, Record, Version, open_groups};
+use super::resources::{self, Layout, Settings, Write};
+use super::update::refuse;
+use super::{apply, controllers, delegate, devices};
 use crate::host::{CgroupMode, Host};
-use crate::plan::resources::{Cgroup, Manager, Place};
+use crate::plan::resources::{Cgroup, Manager, Place, Policy, Resources};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-
-/// The controllers that are enabled on v2 where that is possible: for limits set later and for statistics.
-const WELCOME: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// A cgroup that was looked for and not yet made.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Intent {
     record: Record,
     groups: Vec<Group>,
     need: Need,
+    settings: Settings,
+    owner: Option<u32>,
     notes: Vec<String>,
 }
 
@@ -36,10 +40,9 @@ enum Need {
 #[derive(Debug)]
 pub struct Created {
     record: Record,
-    /// `tasks` of each v1 hierarchy, open for writing.
-    entrances: Vec<(OwnedFd, PathBuf)>,
-    /// The cgroup v2 directory.
-    unified: Option<OwnedFd>,
+    entry: Entry,
+    /// Limits that are written when the process is in.
+    late: Vec<(Group, Write)>,
     notes: Vec<String>,
 }
 
@@ -47,7 +50,8 @@ pub struct Created {
 ///
 /// Errors: no place for a cgroup that was asked for, or one that is frozen or has processes.
 pub fn intend(cgroup: &Cgroup, host: &Host) -> Result<Intent> {
-    let need = if cgroup.place == Place::Default && !cgroup.has_limits() { Need::IfAllowed } else { Need::Must };
+    let privileged = host.uid == 0 && !host.in_user_namespace;
+    let need = need(cgroup, privileged);
     let members = match (cgroup.manager, &host.cgroup) {
         (Manager::Disabled, _) => return Ok(Intent::nothing(None)),
         (Manager::Systemd, _) => bail!("the systemd cgroup manager is not available yet; use cgroupfs"),
@@ -59,16 +63,53 @@ pub fn intend(cgroup: &Cgroup, host: &Host) -> Result<Intent> {
         }
         (Manager::Cgroupfs, mode) => memberships(mode),
     };
-    let path = match place(cgroup, host) {
+    let path = match place(cgroup, host, privileged) {
         Ok(path) => path,
         Err(e) if need == Need::IfAllowed => return Ok(Intent::nothing(Some(format!("no cgroup: {e:#}")))),
         Err(e) => return Err(e),
     };
     let groups = open_groups(&host.cgroup_root, &path, &members)?;
+    let settings = settle(cgroup, privileged, &members, &groups)?;
     let record = Record { mounts: host.cgroup_root.clone(), path, hierarchies: members };
-    let mut intent = Intent { record, groups, need, notes: Vec::new() };
+    let mut intent = Intent { record, groups, need, settings, owner: cgroup.owner, notes: Vec::new() };
     intent.look()?;
     Ok(intent)
+}
+
+/// A container that asks for no limit runs where the machine allows no cgroup.
+fn need(cgroup: &Cgroup, privileged: bool) -> Need {
+    let device_rules = privileged && !cgroup.resources.devices.is_empty();
+    if cgroup.place == Place::Default && !cgroup.has_limits() && !device_rules { Need::IfAllowed } else { Need::Must }
+}
+
+/// All that will be written, or what of it this machine cannot do.
+fn settle(cgroup: &Cgroup, privileged: bool, members: &[Membership], groups: &[Group]) -> Result<Settings> {
+    let resources = &cgroup.resources;
+    let layout = layout(resources, members, groups)?;
+    let mut settings = resources::settings("linux.resources", resources, &layout).map_err(|p| refuse(&p))?;
+    // Without privilege no device can be made, and its programs cannot be loaded.
+    if privileged {
+        let policy = Policy::new(&resources.devices);
+        resources::add_devices(&mut settings, policy, &layout, true).map_err(|p| refuse(&[p]))?;
+    }
+    Ok(settings)
+}
+
+/// Where the controllers are that `resources` need.
+pub(super) fn layout(resources: &Resources, members: &[Membership], groups: &[Group]) -> Result<Layout> {
+    let v2 = members.iter().position(|m| m.version == Version::V2);
+    let name = |m: &Membership| (m.version == Version::V1).then(|| m.directory.clone());
+    let mut layout = Layout { v1: members.iter().map(name).collect(), v2: v2.map(|index| (index, None)) };
+    if let Some(index) = v2.filter(|_| members.len() > 1) {
+        // In a hybrid tree the controllers are in v1, but for those that v1 was not mounted for.
+        layout.v2 = Some((index, Some(Vec::new())));
+        if layout.must_ask_v2(resources) {
+            let text = group::read(groups[index].root(), Path::new("cgroup.controllers"))
+                .call(|| "read cgroup.controllers of the cgroup v2 root".into())?;
+            layout.v2 = Some((index, Some(text.split_ascii_whitespace().map(String::from).collect())));
+        }
+    }
+    Ok(layout)
 }
 
 /// [`intend`] and [`Intent::create`] in one, where no journal is kept.
@@ -88,57 +129,16 @@ fn memberships(mode: &CgroupMode) -> Vec<Membership> {
     }
 }
 
-/// The path below the hierarchies' roots, without a leading slash.
-fn place(cgroup: &Cgroup, host: &Host) -> Result<PathBuf> {
-    let below_root = cgroup.path.strip_prefix("/").unwrap_or(&cgroup.path).to_path_buf();
-    let privileged = host.uid == 0 && !host.in_user_namespace;
-    if privileged {
-        return Ok(below_root);
-    }
-    let own = own_cgroup()?;
-    let path = if cgroup.place == Place::Absolute {
-        below_root
-    } else {
-        // Beside our own cgroup and not in it: a cgroup with processes can give no controllers to its children.
-        own.parent().unwrap_or(Path::new("")).join(below_root)
-    };
-    may_move(host, &own, &path)?;
-    Ok(path)
-}
-
-/// Our cgroup v2, without a leading slash.
-fn own_cgroup() -> Result<PathBuf> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
-    let path = text.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
-    if path.split('/').any(|c| c == "..") {
-        bail!("this process is in a cgroup outside of its cgroup namespace (/{path})");
-    }
-    Ok(path.into())
-}
-
-/// On v2 a process may be moved by who can write `cgroup.procs` of the nearest common parent (cgroups(7), delegation).
-fn may_move(host: &Host, own: &Path, path: &Path) -> Result<()> {
-    let root = match &host.cgroup {
-        CgroupMode::Unified => host.cgroup_root.clone(),
-        CgroupMode::Legacy { hybrid: true, .. } => host.cgroup_root.join("unified"),
-        _ => return Ok(()),
-    };
-    let common: PathBuf = own.iter().zip(path.iter()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
-    let file = root.join(common).join("cgroup.procs");
-    faccessat(nix::fcntl::AT_FDCWD, &file, AccessFlags::W_OK, AtFlags::AT_EACCESS).call(|| format!("write {}", file.display())).with_context(
-        || {
-            format!(
-                "a process cannot be moved from cgroup /{} to /{}; a delegated cgroup is needed (systemd-run --user --scope -p Delegate=yes)",
-                own.display(),
-                path.display()
-            )
-        },
-    )
-}
-
 impl Intent {
     fn nothing(note: Option<String>) -> Intent {
-        Intent { record: Record::none(), groups: Vec::new(), need: Need::IfAllowed, notes: note.into_iter().collect() }
+        Intent {
+            record: Record::none(),
+            groups: Vec::new(),
+            need: Need::IfAllowed,
+            settings: Settings::default(),
+            owner: None,
+            notes: note.into_iter().collect(),
+        }
     }
 
     /// What [`Record::remove`] needs, to be stored before [`Intent::create`].
@@ -182,27 +182,57 @@ impl Intent {
     }
 
     fn create_all(&mut self, made: &mut Vec<(usize, PathBuf)>) -> Result<Created> {
-        let mut created = Created { record: Record::none(), entrances: Vec::new(), unified: None, notes: Vec::new() };
+        let mut created = Created {
+            record: Record::none(),
+            entry: Entry::default(),
+            late: Vec::new(),
+            notes: std::mem::take(&mut self.notes),
+        };
         let mut kept = Vec::new();
         for (index, member) in self.record.hierarchies.iter().enumerate() {
             let group = &self.groups[index];
             match make(group, member.made, |path| made.push((index, path))) {
                 Ok(()) => {}
                 Err(e) if self.need == Need::IfAllowed && refused(&e) => {
-                    self.notes.push(format!("no cgroup in this hierarchy: {e:#}"));
+                    created.notes.push(format!("no cgroup in this hierarchy: {e:#}"));
                     continue;
                 }
                 Err(e) => return Err(e),
             }
             kept.push(member.clone());
             match member.version {
-                Version::V1 => created.entrances.push(prepare_v1(group, member)?),
-                Version::V2 => created.unified = Some(prepare_v2(group, member, &mut self.notes)?),
+                Version::V1 => prepare_v1(group, member)?,
+                Version::V2 => self.prepare_v2(group, member, &mut created.notes)?,
             }
+            created.entry.add(group, member.version)?;
+            let writes = self.settings.writes.iter().filter(|w| w.hierarchy == index && !w.late);
+            apply::apply(group, writes, &mut created.notes)?;
+        }
+        for write in self.settings.writes.iter().filter(|w| w.late) {
+            created.late.push((self.groups[write.hierarchy].again()?, write.clone()));
         }
         created.record = Record { hierarchies: kept, ..self.record.clone() };
-        created.notes = std::mem::take(&mut self.notes);
         Ok(created)
+    }
+
+    fn prepare_v2(&self, group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<()> {
+        let whole = member.directory.is_empty();
+        if whole || !self.settings.controllers.is_empty() {
+            let welcome: &[&str] = if whole { &controllers::WELCOME } else { &[] };
+            controllers::enable(group, welcome, &self.settings.controllers, notes)?;
+        }
+        if self.settings.devices.is_none() && self.owner.is_none() {
+            return Ok(());
+        }
+        let directory = group.directory().call(|| format!("open {}", group.shown().display()))?;
+        if let Some(policy) = &self.settings.devices {
+            devices::attach(policy, directory.as_fd()).context("linux.resources.devices")?;
+        }
+        if let Some(owner) = self.owner {
+            delegate::give(directory.as_fd(), owner)
+                .with_context(|| format!("delegate {}", group.shown().display()))?;
+        }
+        Ok(())
     }
 }
 
@@ -244,13 +274,11 @@ fn refused(error: &anyhow::Error) -> bool {
     matches!(crate::sys::errno_of(error), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT))
 }
 
-fn prepare_v1(group: &Group, member: &Membership) -> Result<(OwnedFd, PathBuf)> {
+fn prepare_v1(group: &Group, member: &Membership) -> Result<()> {
     if member.made > 0 && member.directory.split(',').any(|c| c == "cpuset") {
         inherit_cpuset(group, member.made)?;
     }
-    let tasks = group.shown().join("tasks");
-    let fd = group.open("tasks", OFlag::O_WRONLY).call(|| format!("openat2 {}", tasks.display()))?;
-    Ok((fd, tasks))
+    Ok(())
 }
 
 /// A new v1 cpuset is empty and takes no process until it has its parent's CPUs and memory nodes.
@@ -268,66 +296,22 @@ fn inherit_cpuset(group: &Group, made: usize) -> Result<()> {
     Ok(())
 }
 
-fn prepare_v2(group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<OwnedFd> {
-    if member.directory.is_empty() {
-        enable_controllers(group, &[], notes)?;
-    }
-    group.directory().call(|| format!("openat2 {}", group.shown().display()))
-}
-
-/// Enables controllers from the root down to the group's parent.
-///
-/// `needed` ones must be there afterwards; of the [`WELCOME`] ones those that the tree has and gives.
-fn enable_controllers(group: &Group, needed: &[&str], notes: &mut Vec<String>) -> Result<()> {
-    let shown = group.shown().display();
-    let read = |path: &Path| group::read(group.root(), path).call(|| format!("read {} of {shown}", path.display()));
-    let top = read(Path::new("cgroup.controllers"))?;
-    let here = group.read("cgroup.controllers").call(|| format!("read {shown}/cgroup.controllers"))?;
-    let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|c| c == name);
-    if let Some(absent) = needed.iter().find(|c| !has(&top, c)) {
-        bail!("the {absent} controller is not in cgroup.controllers of the cgroup root");
-    }
-    let wanted: Vec<&str> = WELCOME.iter().chain(needed).copied().filter(|c| has(&top, c) && !has(&here, c)).collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut parents: Vec<&Path> = group.path().ancestors().skip(1).collect();
-    parents.reverse();
-    for parent in parents {
-        let file = parent.join("cgroup.subtree_control");
-        let given = read(&file)?;
-        for controller in wanted.iter().filter(|c| !has(&given, c)) {
-            let Err(e) = group::write(group.root(), &file, &format!("+{controller}")) else { continue };
-            let error = Err::<(), _>(e).call(|| format!("write +{controller} to /{}", file.display())).unwrap_err();
-            if needed.contains(controller) {
-                return Err(error.context(why_not_enabled(e)));
-            }
-            notes.push(format!("{controller} controller not enabled: {error:#}"));
-        }
-    }
-    Ok(())
-}
-
-fn why_not_enabled(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EBUSY => "a cgroup that has processes of its own can give no controllers to its children",
-        Errno::ENOENT => "the parent cgroup was not given this controller",
-        Errno::EACCES | Errno::EPERM | Errno::EROFS => "the cgroup is not delegated to this user",
-        _ => "enable cgroup controller",
-    }
-}
-
 impl Created {
     /// The cgroup v2 directory for `CLONE_INTO_CGROUP`.
     pub fn into_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
+        self.entry.into_fd()
     }
 
     /// Moves the calling process, which must have one thread, into the v1 cgroups.
     pub fn enter_self(&self) -> Result<()> {
-        for (tasks, path) in &self.entrances {
-            // `tasks` and not `cgroup.procs`: moving oneself as a thread needs no lock that waits for an RCU grace period.
-            nix::unistd::write(tasks, b"0").call(|| format!("write 0 to {}", path.display()))?;
+        self.entry.enter_self()
+    }
+
+    /// Writes the limits that would have kept the container's process out. To be called when the process is in the
+    /// cgroup and before anything of the container runs.
+    pub fn complete(&self) -> Result<()> {
+        for (group, write) in &self.late {
+            apply::apply(group, std::iter::once(write), &mut Vec::new())?;
         }
         Ok(())
     }

@@ -5,8 +5,6 @@ use crate::sys::{Call, Errno};
 use anyhow::Result;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +29,12 @@ impl Group {
     /// `hierarchy` is the hierarchy's path on the host, for messages only.
     pub fn new(root: OwnedFd, hierarchy: &Path, path: &Path) -> Group {
         Group { root, path: path.to_path_buf(), shown: hierarchy.join(path) }
+    }
+
+    /// The same cgroup for another owner.
+    pub fn again(&self) -> Result<Group> {
+        let root = self.root.try_clone().call(|| "dup a cgroup hierarchy".into())?;
+        Ok(Group { root, path: self.path.clone(), shown: self.shown.clone() })
     }
 
     pub fn root(&self) -> BorrowedFd<'_> {
@@ -67,11 +71,6 @@ impl Group {
         read(self.root(), &self.path.join(file))
     }
 
-    #[expect(dead_code, reason = "used by the limits that come next")]
-    pub fn write(&self, file: &str, value: &str) -> Result<()> {
-        self.try_write(file, value).call(|| format!("write {value} to {}/{file}", self.shown.display()))
-    }
-
     pub fn try_write(&self, file: &str, value: &str) -> nix::Result<()> {
         write(self.root(), &self.path.join(file), value)
     }
@@ -79,10 +78,17 @@ impl Group {
 
 /// The whole text of a cgroup file beneath `dir`.
 pub fn read(dir: BorrowedFd, path: &Path) -> nix::Result<String> {
-    let mut file = File::from(open_beneath(dir, path, OFlag::O_RDONLY)?);
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
-    Ok(text)
+    let file = open_beneath(dir, path, OFlag::O_RDONLY)?;
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match nix::unistd::read(&file, &mut buffer) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&text).into_owned()),
+            Ok(length) => text.extend_from_slice(&buffer[..length]),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// One `write(2)` of the whole value: the kernel parses each write on its own.

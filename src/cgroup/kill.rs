@@ -1,16 +1,14 @@
 //! Signals to everything in a cgroup, and the wait until it is empty.
 
-use super::group::{Group, field};
+use super::group::Group;
 use super::record::Version;
 use super::tree;
+use super::wait::{self, Waited};
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::{Result, bail};
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 /// After SIGKILL only the kernel can hold a process back (state D); it gets this long.
@@ -154,46 +152,20 @@ fn wait_gone(groups: &[Group], deadline: Instant) -> Result<()> {
     let pids = processes(groups)?;
     for (pid, fd) in open_members(groups, &pids[..pids.len().min(BATCH)])? {
         let mut poll_fd = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-        if !wait(&mut poll_fd, deadline)? {
+        if !wait::ready(&mut poll_fd, deadline)? {
             bail!("process {pid} does not end {} s after SIGKILL", DEATH.as_secs());
         }
     }
     Ok(())
 }
 
-/// Waits for `populated 0` in `cgroup.events`.
+/// Waits until the cgroup has no process.
 fn wait_unpopulated(group: &Group, deadline: Instant) -> Result<()> {
-    let events = match group.open("cgroup.events", OFlag::O_RDONLY) {
-        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-        fd => File::from(fd.call(|| format!("openat2 {}/cgroup.events", group.shown().display()))?),
-    };
-    let mut buffer = [0; 256];
-    loop {
-        let length = match events.read_at(&mut buffer, 0) {
-            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
-            read => read.call(|| format!("read {}/cgroup.events", group.shown().display()))?,
-        };
-        let text = std::str::from_utf8(&buffer[..length]).unwrap_or_default();
-        if field(text, "populated") == Some("0") {
-            return Ok(());
-        }
-        // kernfs reports POLLPRI once the file has changed since it was read.
-        let mut poll_fd = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-        if !wait(&mut poll_fd, deadline)? {
+    match wait::for_event(group, "populated", "0", deadline)? {
+        Waited::Reached | Waited::Gone => Ok(()),
+        Waited::TimedOut => {
             let left = processes(std::slice::from_ref(group))?;
-            bail!("processes {left:?} do not end {} s after SIGKILL", DEATH.as_secs());
-        }
-    }
-}
-
-/// `poll(2)` until the deadline; false: it has passed.
-fn wait(fds: &mut [PollFd], deadline: Instant) -> Result<bool> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(fds, timeout) {
-            Err(Errno::EINTR) => {}
-            result => return result.call(|| "poll".into()).map(|ready| ready > 0),
+            bail!("processes {left:?} do not end {} s after SIGKILL", DEATH.as_secs())
         }
     }
 }

@@ -6,13 +6,27 @@
 //! The order that leaks nothing: [`intend`] (looks, makes nothing) → the caller stores [`Intent::record`] →
 //! [`Intent::create`] → clone into it → … → [`Record::remove`].
 
+mod apply;
+mod controllers;
 mod create;
+mod delegate;
+mod devices;
+mod entry;
+mod freeze;
 mod group;
 mod kill;
+mod oom;
+mod place;
 mod record;
+mod resources;
+pub mod stats;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod update;
+mod wait;
 
 pub use create::{Created, Intent, create, intend};
+pub use entry::{Entry, SubCgroup};
+pub use oom::{OomEvent, OomWatch};
 pub use record::Record;

@@ -73,34 +73,30 @@ impl Record {
         kill::signal_all(&self.groups()?, signal)
     }
 
-    /// The container is paused, or on the way there.
-    pub fn is_frozen(&self) -> Result<bool> {
-        let Some(member) = self.freezer() else { return Ok(false) };
-        let Some(group) = self.group(member)? else { return Ok(false) };
-        let (file, thawed) = match member.version {
-            Version::V1 => ("freezer.state", "THAWED"),
-            Version::V2 => ("cgroup.freeze", "0"),
-        };
-        match group.read(file) {
-            Ok(text) => Ok(text.trim_end() != thawed),
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
-            Err(e) => Err(e).call(|| format!("read {}/{file}", group.shown().display())),
-        }
-    }
-
     /// Kills what is left in the cgroup and removes it with all that the container made below it, and those of its
     /// parents that were made for it and are empty. What is gone already is no error.
     pub fn remove(&self) -> Result<()> {
+        if self.is_none() {
+            return Ok(());
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mounts = open(&self.mounts, flags, Mode::empty()).call(|| format!("open {}", self.mounts.display()))?;
         let mut busy = Vec::new();
         for member in &self.hierarchies {
-            let Some(group) = self.group(member)? else { continue };
-            match unlinkat(group.root(), group.path(), UnlinkatFlags::RemoveDir) {
+            // A cgroup filesystem has no links that could lead elsewhere, and rmdir takes nothing but an empty cgroup.
+            let path = Path::new(&member.directory).join(&self.path);
+            match unlinkat(&mounts, &path, UnlinkatFlags::RemoveDir) {
                 Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
-                // The common case of EBUSY: processes are left, or cgroups made by the container.
-                Err(Errno::EBUSY) => busy.push(group),
-                // Never made: a place where cgroups cannot be written, left out by `create`.
-                Err(Errno::EROFS | Errno::EACCES | Errno::EPERM) if !group.exists()? => {}
-                Err(e) => return Err(e).call(|| format!("rmdir {}", group.shown().display())),
+                // Processes are left, or cgroups made by the container.
+                Err(Errno::EBUSY) => busy.extend(self.group(member)?),
+                Err(e) => {
+                    // Never made: a place where cgroups cannot be written, left out by `create`.
+                    let group =
+                        self.group(member)?.filter(|_| matches!(e, Errno::EROFS | Errno::EACCES | Errno::EPERM));
+                    if group.map_or(Ok(true), |group| group.exists())? {
+                        return Err(e).call(|| format!("rmdir {}", self.mounts.join(&path).display()));
+                    }
+                }
             }
         }
         if !busy.is_empty() {
@@ -126,22 +122,36 @@ impl Record {
         Ok(())
     }
 
-    /// The hierarchy whose freezer pauses the container: v1's controller is used where it is mounted.
-    fn freezer(&self) -> Option<&Membership> {
-        self.member(|h| h.directory.split(',').any(|c| c == "freezer"))
-            .or_else(|| self.member(|h| h.version == Version::V2))
+    /// The hierarchy that has a controller: v1's where it is mounted.
+    fn controller(&self, name: &str) -> Option<&Membership> {
+        self.member(|h| h.directory.split(',').any(|c| c == name)).or_else(|| self.member(|h| h.version == Version::V2))
+    }
+
+    /// The cgroup that a controller is in, if there can be one.
+    pub(super) fn controller_group(&self, name: &str) -> Result<Option<(Group, Version)>> {
+        let Some(member) = self.controller(name) else { return Ok(None) };
+        Ok(self.group(member)?.map(|group| (group, member.version)))
+    }
+
+    /// The cgroup whose freezer pauses the container.
+    pub(super) fn freezer_group(&self) -> Result<Option<(Group, Version)>> {
+        self.controller_group("freezer")
     }
 
     fn member(&self, wanted: impl Fn(&Membership) -> bool) -> Option<&Membership> {
         self.hierarchies.iter().find(|h| wanted(h))
     }
 
+    pub(super) fn group(&self, member: &Membership) -> Result<Option<Group>> {
+        self.group_at(member, &self.path)
+    }
+
     /// `None`: the hierarchy is not mounted (any more).
-    fn group(&self, member: &Membership) -> Result<Option<Group>> {
+    pub(super) fn group_at(&self, member: &Membership, path: &Path) -> Result<Option<Group>> {
         let hierarchy = self.mounts.join(&member.directory);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         match open(&hierarchy, flags, Mode::empty()) {
-            Ok(root) => Ok(Some(Group::new(root, &hierarchy, &self.path))),
+            Ok(root) => Ok(Some(Group::new(root, &hierarchy, path))),
             Err(Errno::ENOENT) => Ok(None),
             Err(e) => Err(e).call(|| format!("open {}", hierarchy.display())),
         }
@@ -151,7 +161,7 @@ impl Record {
         let mut groups = kill::Groups::default();
         for member in &self.hierarchies {
             let Some(group) = self.group(member)? else { continue };
-            let freezer = self.freezer() == Some(member);
+            let freezer = member.version == Version::V1 && self.controller("freezer") == Some(member);
             groups.add(group, member.version, freezer);
         }
         Ok(groups)

@@ -9,7 +9,7 @@ use crate::sys::{Call, exec, process, socket};
 use anyhow::{Context, Result, bail};
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// A program that is ready to be executed.
 pub(super) struct Launch {
@@ -45,16 +45,24 @@ pub(super) fn enter(cwd: &std::path::Path) -> Result<()> {
 }
 
 impl Launch {
+    /// Nothing but execve: the filter that is loaded now may allow no other call.
     pub(super) fn exec(self) -> Result<Infallible> {
-        // Rust ignores SIGPIPE, and an ignored signal stays ignored across execve.
-        crate::sys::process::reset_signals().call(|| "reset signals".into())?;
         exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
     }
 }
 
-/// Everything but stdio and the preserved fds closes at execve.
-pub(super) fn mark_descriptors(preserve: u32) -> Result<()> {
-    exec::cloexec_from(3 + preserve).call(|| "close_range".into())
+/// Gives signals their defaults again: the runtime ignores SIGPIPE, and what is ignored stays so across execve.
+pub(super) fn reset_signals() -> Result<()> {
+    process::reset_signals().call(|| "reset the signals".into())
+}
+
+/// Closes everything but stdio, the preserved fds and `keep` (init's own sockets).
+///
+/// Before anything of the container's is looked up: close-on-exec comes too late, for as long as a directory of the host
+/// is open `/proc/self/fd/<n>/..` leads there, as `process.cwd`, as the program and as its interpreter (CVE-2024-21626).
+/// The caller's own fds are closed here as well.
+pub(super) fn close_descriptors(preserve: u32, keep: &[BorrowedFd]) -> Result<()> {
+    exec::close_others(3 + preserve, keep).call(|| "close_range".into())
 }
 
 /// Says that init is ready, and waits until somebody starts it. Returns the channel to whoever did.

@@ -30,7 +30,7 @@ use crate::sys::{Call, process};
 use anyhow::{Context, Result, bail};
 use filter::{Filter, Moment};
 use std::convert::Infallible;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use steps::Progress;
 
 /// What the runtime hands to its child.
@@ -41,7 +41,7 @@ pub struct Init<'a> {
     pub progress: SharedWord,
     pub lineage: Lineage,
     pub joins: Joins,
-    pub cgroup: &'a cgroup::Created,
+    pub cgroup: cgroup::Created,
     pub prepared: Prepared,
     pub labels: &'a Labels,
     /// The compiled filter.
@@ -74,7 +74,7 @@ pub fn run(init: Init) -> ! {
         Err(_) => process::exit_now(1),
     };
     let progress = Progress::new(init.progress);
-    let Err(error) = carry_out(init, &progress);
+    let Err(error) = carry_out(init, &progress, channel.as_fd());
     fail(&channel, &progress, &error)
 }
 
@@ -86,13 +86,16 @@ fn fail(channel: &Channel, at: &Progress, error: &anyhow::Error) -> ! {
     process::exit_now(1)
 }
 
-fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
+/// `reporter` is the handle of the channel that the caller keeps.
+fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infallible> {
     let plan = init.plan;
     at.step(Step::Birth, || birth::be_born(&mut init))?;
     at.step(Step::Cgroup, || init.cgroup.enter_self())?;
     at.step(Step::Namespaces, || birth::enter_namespaces(&init))?;
     at.step(Step::Network, || bring_up_network(&init))?;
 
+    // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
+    drop((init.cgroup, init.joins));
     let channel = init.channel;
     let mut warn = |text: String| {
         // A warning that cannot be delivered means that the runtime is gone, and with it init in a moment.
@@ -125,12 +128,20 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
     at.step(Step::PivotRoot, || root.pivot(plan))?;
 
     let filter = Filter::of(plan, init.seccomp);
+    drop(procfs);
+    at.step(Step::Descriptors, || {
+        let mut keep = vec![reporter, channel.as_fd()];
+        if let Start::Listener(listener) = &init.start {
+            keep.push(listener.as_fd());
+        }
+        launch::close_descriptors(init.preserve_fds, &keep)
+    })?;
     let launch = match &plan.process {
         Some(process) => {
             // As root first: the directory may be closed to the container's user.
             let entered = launch::enter(&process.cwd).is_ok();
             let identity = Identity { process, labels: init.labels, filter: &filter };
-            at.step(Step::Identity, || become_the_process(&identity, &channel, &procfs, &mut warn))?;
+            at.step(Step::Identity, || become_the_process(&identity, &channel, &Procfs::open()?, &mut warn))?;
             if !entered {
                 at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
             }
@@ -138,8 +149,6 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
         }
         None => None,
     };
-    drop(procfs);
-    at.step(Step::Descriptors, || launch::mark_descriptors(init.preserve_fds))?;
     if let (Some(process), Some(filter)) = (&plan.process, filter.at(Moment::BeforeReady)) {
         at.step(Step::Seccomp, || filter.load(&channel))?;
         if !process.no_new_privileges {
@@ -152,6 +161,7 @@ fn carry_out(mut init: Init, at: &Progress) -> Result<Infallible> {
         let Some(launch) = launch else {
             bail!("cannot start: config.json has no `process`");
         };
+        at.step(Step::Signals, launch::reset_signals)?;
         if let Some(filter) = filter.at(Moment::AtStart) {
             at.step(Step::Seccomp, || filter.load(&starter))?;
         }

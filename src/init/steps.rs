@@ -42,6 +42,7 @@ steps! {
     Seccomp = "load the seccomp filter",
     Descriptors = "close descriptors",
     Wait = "wait for start",
+    Signals = "reset the signals",
     StartContainerHooks = "run the startContainer hooks",
     Exec = "exec",
 }

@@ -1,21 +1,34 @@
 //! `linux.cgroupsPath` and `linux.resources`.
 
+pub mod devices;
+pub mod limits;
+mod read;
+
 use super::{Problem, Request};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use serde::Serialize;
 use std::path::{Component, Path, PathBuf};
 
+pub use devices::Policy;
+pub use limits::{Limit, Resources};
+pub use read::read;
+
 /// Which cgroup the container is in, and who makes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cgroup {
     pub manager: Manager,
     /// Absolute path below each hierarchy's root (cgroupfs).
     pub path: PathBuf,
     pub place: Place,
+    /// Host uid that gets the cgroup (v2 only), so that the container can make cgroups of its own below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+    #[serde(skip_serializing_if = "limits::is_default")]
+    pub resources: Resources,
 }
 
 /// What the config says about the place of the cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// An absolute `cgroupsPath`: below the root of every hierarchy.
@@ -23,6 +36,7 @@ pub enum Place {
     /// A relative `cgroupsPath`: below the root for root, else beside the runtime's own cgroup.
     Relative,
     /// No `cgroupsPath`: as `Relative`, named after the container. A machine that allows no cgroup is no error.
+    #[default]
     Default,
 }
 
@@ -38,12 +52,12 @@ pub enum Manager {
 impl Cgroup {
     /// Limits are asked for: without a cgroup the container must not run.
     pub fn has_limits(&self) -> bool {
-        false
+        self.resources.has_limits()
     }
 }
 
 /// Plans the container's cgroup. Every misfit goes to `problems`.
-pub fn plan(spec: &Spec, request: &Request, problems: &mut Vec<Problem>, _warnings: &mut Vec<String>) -> Cgroup {
+pub fn plan(spec: &Spec, request: &Request, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Cgroup {
     let given = spec.linux().as_ref().and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
     let (path, place) = match given {
         None => (Path::new("/").join(&request.id), Place::Default),
@@ -55,7 +69,37 @@ pub fn plan(spec: &Spec, request: &Request, problems: &mut Vec<Problem>, _warnin
             (clean, if path.is_absolute() { Place::Absolute } else { Place::Relative })
         }
     };
-    Cgroup { manager: request.cgroup_manager, path, place }
+    let linux = spec.linux().as_ref();
+    let resources = linux.and_then(|l| l.resources().as_ref());
+    Cgroup {
+        manager: request.cgroup_manager,
+        path,
+        place,
+        owner: linux.and_then(|linux| owner(spec, linux)),
+        resources: resources.map(|r| read(PLACE, r, problems, warnings)).unwrap_or_default(),
+    }
+}
+
+const PLACE: &str = "linux.resources";
+
+/// The rules of config-linux.md, "Cgroup ownership": a new cgroup namespace, and a writable cgroup mount.
+fn owner(spec: &Spec, linux: &Linux) -> Option<u32> {
+    let new = |kind| linux.namespaces().iter().flatten().any(|n| n.typ() == kind && n.path().is_none());
+    let writable = spec.mounts().iter().flatten().any(|m| {
+        m.source().as_deref() == Some(Path::new("cgroup"))
+            && m.destination() == Path::new("/sys/fs/cgroup")
+            && !m.options().iter().flatten().any(|o| o == "ro")
+    });
+    let uid = spec.process().as_ref()?.user().uid();
+    let maps = linux.uid_mappings().as_deref().filter(|_| new(LinuxNamespaceType::User));
+    let host = match maps {
+        None => Some(uid),
+        Some(maps) => maps.iter().find_map(|m| {
+            let offset = uid.checked_sub(m.container_id()).filter(|o| *o < m.size())?;
+            m.host_id().checked_add(offset)
+        }),
+    };
+    host.filter(|uid| *uid != 0 && new(LinuxNamespaceType::Cgroup) && writable)
 }
 
 /// `path` as an absolute one without `.` and double slashes.

@@ -11,15 +11,16 @@ use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, RootChange};
 use crate::rootfs::Prepared;
 use crate::security::lsm::Labels;
-use crate::security::seccomp;
+use crate::security::{seal, seccomp};
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
-use crate::sys::{Call, process};
+use crate::sys::{Call, exec, process};
 use crate::{clock, hooks, log, rdt};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -27,13 +28,13 @@ use std::path::Path;
 ///
 /// Fails with nothing left behind: no process, cgroup, mount or directory.
 pub fn create(context: &Context, args: &CreateArgs) -> Result<()> {
+    seal::ensure()?;
     store::check_id(&args.id)?;
     let sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
     sockets.check_terminal(&plan)?;
-    let mut creation = Creation::begin(context, args, plan, host, Starter::StartCommand, sockets.console)?;
-    creation.finish(args, sockets.pidfd.as_ref())?;
-    creation.channel.tell_init(ToInit::Go)
+    let creation = Creation::begin(context, args, plan, host, Starter::StartCommand, sockets.console)?;
+    creation.finish(args, sockets.pidfd.as_ref(), ToInit::Go)
 }
 
 /// Who will start the container.
@@ -112,13 +113,22 @@ impl Creation {
         }
     }
 
-    /// Makes the container known: its init file, pid file and pidfd.
-    pub fn finish(&mut self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
-        let attempt = self.publish(args, pidfd_socket);
-        if attempt.is_err() {
+    /// Makes the container known by its init file, pid file and pidfd, and lets init go on.
+    pub fn finish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>, then: ToInit) -> Result<()> {
+        let attempt = self.publish(args, pidfd_socket).and_then(|()| self.channel.tell_init(then));
+        if let (Err(_), Some(path)) = (&attempt, &args.pid_file) {
+            // Made a moment ago, if at all; the first error is the one to tell.
+            let _ = std::fs::remove_file(path);
+        }
+        self.or_undo(attempt)
+    }
+
+    /// Undoes the creation if a step after it has failed.
+    pub fn or_undo<T>(&self, step: Result<T>) -> Result<T> {
+        if step.is_err() {
             undo(&self.entry, &self.record, Some(&self.init), false);
         }
-        attempt
+        step
     }
 
     fn publish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
@@ -145,7 +155,8 @@ struct Parts {
 
 impl Parts {
     fn gather(context: &Context, plan: &Plan, host: Host) -> Result<Parts> {
-        let cache = context.root.join(".seccomp");
+        // No container can have this name.
+        let cache = context.root.join("@seccomp");
         Ok(Parts {
             filter: plan.seccomp.as_ref().map(|s| seccomp::compiled(&s.filter, Some(&cache))).transpose()?,
             labels: match &plan.process {
@@ -217,7 +228,7 @@ impl Making<'_> {
                 progress,
                 lineage,
                 joins,
-                cgroup: &cgroup,
+                cgroup,
                 prepared,
                 labels: &labels,
                 seccomp: filter.as_deref(),
@@ -322,13 +333,14 @@ pub(super) fn failed_in_hook(error: &anyhow::Error) -> bool {
     hooks::has_failed(error) || error.downcast_ref::<Report>().is_some_and(|r| r.cause == Cause::Hook)
 }
 
-/// `--preserve-fds`: each of them must be open, or one of our own would take its place.
+/// `--preserve-fds`: each of them must be one that the caller left open, or one of our own, which close at an exec,
+/// would take its place.
 fn check_preserved(count: u32) -> Result<()> {
     for number in (3..).take(count as usize) {
-        let path = format!("/proc/self/fd/{number}");
-        if std::fs::symlink_metadata(&path).is_err() {
-            bail!("--preserve-fds {count}: fd {number} is not open");
+        if exec::is_inherited(number).call(|| format!("fcntl F_GETFD {number}"))? {
+            continue;
         }
+        bail!("--preserve-fds {count}: fd {number} is not open");
     }
     Ok(())
 }
@@ -339,8 +351,22 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     let temporary = path.with_file_name(temporary);
-    std::fs::write(&temporary, pid.to_string())
-        .call(|| format!("write {}", temporary.display()))
-        .context("--pid-file")?;
-    std::fs::rename(&temporary, path).call(|| format!("rename to {}", path.display())).context("--pid-file")
+    let write = || -> Result<()> {
+        let create = || std::fs::OpenOptions::new().write(true).create_new(true).open(&temporary);
+        let file = match create() {
+            // Left by one that was killed, or laid as a trap: a link is not followed.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                std::fs::remove_file(&temporary).call(|| format!("unlink {}", temporary.display()))?;
+                create()
+            }
+            file => file,
+        };
+        let mut file = file.call(|| format!("create {}", temporary.display()))?;
+        file.write_all(pid.to_string().as_bytes()).call(|| format!("write {}", temporary.display()))?;
+        std::fs::rename(&temporary, path).call(|| format!("rename to {}", path.display()))
+    };
+    write().context("--pid-file").inspect_err(|_| {
+        // Mostly it was never made.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }

@@ -12,7 +12,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::sys::wait::WaitStatus;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The container's first process: a child of ours.
@@ -101,9 +100,7 @@ impl Dialogue {
     /// What became of an init that closed the channel without a report.
     fn obituary(&self, init: &InitProcess) -> anyhow::Error {
         let how = match pidfd::wait(init.pidfd.as_fd()) {
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
-            Ok(WaitStatus::Exited(_, code)) => format!("exited with {code}"),
-            Ok(other) => format!("ended ({other:?})"),
+            Ok(end) => end.to_string(),
             Err(errno) => format!("ended ({errno})"),
         };
         anyhow!("init {how} at the step \"{}\"", Step::from_note(self.progress).name())

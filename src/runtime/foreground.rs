@@ -7,7 +7,6 @@ use anyhow::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use std::os::fd::AsFd;
 
 /// Signals and, with a terminal, its two ends; from before the program starts until it has ended.
@@ -31,15 +30,11 @@ impl Foreground {
     pub fn wait_for(mut self, init: &InitProcess) -> Result<i32> {
         loop {
             if self.poll_once(init)? {
-                let status = pidfd::wait(init.pidfd.as_fd()).call(|| format!("waitid {}", init.pid))?;
+                let end = pidfd::wait(init.pidfd.as_fd()).call(|| format!("waitid {}", init.pid))?;
                 if let Some(session) = &mut self.session {
                     session.drain()?;
                 }
-                return Ok(match status {
-                    WaitStatus::Exited(_, code) => code,
-                    WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
-                    _ => 255,
-                });
+                return Ok(end.code());
             }
         }
     }
@@ -50,22 +45,24 @@ impl Foreground {
             PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
-        if let Some(session) = &self.session {
-            session.add_poll_fds(&mut fds);
-        }
+        let interests = self.session.as_ref().map(Session::interests);
+        let wanted = interests.iter().flatten().filter(|(_, events)| !events.is_empty());
+        fds.extend(wanted.map(|(fd, events)| PollFd::new(*fd, *events)));
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => return Ok(false),
             result => result.call(|| "poll".into())?,
         };
-        let ready: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
-        drop(fds);
-        if !ready[1].is_empty() {
+        let mut results = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let mut next = || results.next().unwrap_or(PollFlags::empty());
+        let (ended, signalled) = (!next().is_empty(), !next().is_empty());
+        let ready = interests.map(|all| all.map(|(_, events)| if events.is_empty() { events } else { next() }));
+        if signalled {
             self.forward_signals(init)?;
         }
-        if let Some(session) = &mut self.session {
-            session.transfer(&ready[2..])?;
+        if let (Some(session), Some(ready)) = (&mut self.session, ready) {
+            session.transfer(ready);
         }
-        Ok(!ready[0].is_empty())
+        Ok(ended)
     }
 
     fn forward_signals(&mut self, init: &InitProcess) -> Result<()> {
@@ -92,19 +89,8 @@ impl Foreground {
 
 /// Reaps what the subreaper has inherited; init itself is left for [`Foreground::wait_for`].
 fn reap_others(init: &InitProcess) -> Result<()> {
-    loop {
-        match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
-            Ok(status) => match status.pid() {
-                Some(pid) if pid.as_raw() == init.pid => return Ok(()),
-                Some(pid) => {
-                    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
-                        .call(|| format!("waitid {pid}"))?;
-                }
-                None => return Ok(()),
-            },
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).call(|| "waitid".into()),
-        }
+    while let Some(pid) = pidfd::ended_child().call(|| "waitid".into())?.filter(|pid| *pid != init.pid) {
+        pidfd::reap(pid).call(|| format!("waitid {pid}"))?;
     }
+    Ok(())
 }

@@ -1,12 +1,14 @@
 //! `run`: create and start in one, and in the foreground also the wait and the delete.
 
-use super::create::{Creation, Sockets, Starter};
+use super::create::{self, Creation, Sockets, Starter};
 use super::dialogue::hear_start;
 use super::foreground::Foreground;
+use super::record::Record;
 use super::terminal::Terminal;
 use super::{Context, CreateArgs, RunArgs, delete, start};
 use crate::ipc::ToInit;
 use crate::log;
+use crate::security::seal;
 use crate::store;
 use crate::sys::{Call, process};
 use anyhow::{Result, bail};
@@ -14,6 +16,7 @@ use anyhow::{Result, bail};
 /// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
 /// exit code (128+n when signal n ended it). Detached: returns 0 as soon as the program runs.
 pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
+    seal::ensure()?;
     store::check_id(&args.id)?;
     let mut sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
@@ -36,13 +39,15 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
         process::set_child_subreaper().call(|| "prctl PR_SET_CHILD_SUBREAPER".into())?;
     }
 
-    let mut creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
-    creation.finish(args, sockets.pidfd.as_ref())?;
-    let foreground = if run.detach { None } else { Some(Foreground::take_over(terminal)?) };
-    creation.channel.tell_init(ToInit::Start)?;
+    let creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
+    // Before the program starts: no signal is lost.
+    let foreground = if run.detach { Ok(None) } else { Foreground::take_over(terminal).map(Some) };
+    let foreground = creation.or_undo(foreground)?;
+    creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
     let Creation { entry, record, init, channel } = creation;
     let started = hear_start(&channel);
-    let failed_to_start = started.is_err();
+    // A hook's failure is dealt with in `after_start`.
+    let failed_to_start = started.as_ref().is_err_and(|error| !create::failed_in_hook(error));
     let result = start::after_start(&entry, &record, Some(init.pid), started);
     if failed_to_start && !run.keep {
         // The program never ran: `run` leaves nothing, as a failed `create`.
@@ -52,11 +57,13 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     }
     result?;
     let Some(foreground) = foreground else { return Ok(0) };
-    // Other commands may now work on the container.
-    drop(entry);
+    // Other commands may now work on the container, and one may delete it and create another under its id.
+    let entry = entry.unlock()?;
     let code = foreground.wait_for(&init)?;
-    if !run.keep {
-        delete::delete(context, &args.id, true)?;
+    if !run.keep
+        && let Some(entry) = entry.lock_again()?
+    {
+        delete::destroy(&entry, Record::of(&entry)?.as_ref())?;
     }
     Ok(code)
 }

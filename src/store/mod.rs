@@ -8,10 +8,11 @@ mod status;
 
 pub use status::start_time;
 
+use crate::sys::file::{Lock, lock};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::de::DeserializeOwned;
@@ -43,15 +44,10 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Entry {
     id: String,
-    dir: Handle,
+    /// With [`Access::Change`] it holds the lock, which ends when the last copy of the fd is closed.
+    dir: OwnedFd,
     root: PathBuf,
-}
-
-/// The directory's fd, with or without the lock that belongs to it.
-#[derive(Debug)]
-enum Handle {
-    Plain(OwnedFd),
-    Locked(Flock<OwnedFd>),
+    access: Access,
 }
 
 /// Whether an [`Entry`] is opened to look or to change.
@@ -83,23 +79,28 @@ impl Store {
             Err(Errno::EEXIST) => bail!("container with id exists: {id}"),
             Err(errno) => return Err(errno).call(|| format!("mkdir {}", path.display())),
         }
+        self.lock_new(id).inspect_err(|_| {
+            // Empty, and nobody's if it is not ours any more; the first error is the one to tell.
+            let _ = unlinkat(nix::fcntl::AT_FDCWD, &path, UnlinkatFlags::RemoveDir);
+        })
+    }
+
+    fn lock_new(&self, id: &str) -> Result<Entry> {
+        let entry = self.entry(id, Access::Change)?;
         // Between the mkdir and the lock a `delete --force` may have taken the directory away again.
-        self.lock(id, self.open_dir(id)?)?
-            .filter(Entry::is_linked)
-            .with_context(|| format!("container {id} was deleted while it was created"))
+        if !entry.is_linked() {
+            bail!("container {id} was deleted while it was created");
+        }
+        Ok(entry)
     }
 
     /// The directory of an existing container.
     pub fn open(&self, id: &str, access: Access) -> Result<Entry> {
         check_id(id)?;
         loop {
-            let dir = self.open_dir(id)?;
-            if access == Access::Read {
-                return Ok(Entry { id: id.to_owned(), dir: Handle::Plain(dir), root: self.root.clone() });
-            }
-            let Some(entry) = self.lock(id, dir)? else { continue };
+            let entry = self.entry(id, access)?;
             // Whoever held the lock may have deleted the container.
-            if entry.is_linked() {
+            if access == Access::Read || entry.is_linked() {
                 return Ok(entry);
             }
         }
@@ -131,12 +132,12 @@ impl Store {
         }
     }
 
-    fn lock(&self, id: &str, dir: OwnedFd) -> Result<Option<Entry>> {
-        match Flock::lock(dir, FlockArg::LockExclusive) {
-            Ok(dir) => Ok(Some(Entry { id: id.to_owned(), dir: Handle::Locked(dir), root: self.root.clone() })),
-            Err((_, Errno::EINTR)) => Ok(None),
-            Err((_, errno)) => Err(errno).call(|| format!("flock {id}")),
+    fn entry(&self, id: &str, access: Access) -> Result<Entry> {
+        let dir = self.open_dir(id)?;
+        if access == Access::Change {
+            lock(dir.as_fd(), Lock::Exclusive).call(|| format!("flock {id}"))?;
         }
+        Ok(Entry { id: id.to_owned(), dir, root: self.root.clone(), access })
     }
 }
 
@@ -157,11 +158,21 @@ impl Entry {
         &self.id
     }
 
+    /// Gives the lock back and stays with the directory.
+    pub fn unlock(self) -> Result<Entry> {
+        lock(self.dir(), Lock::Release).call(|| format!("unlock {}", self.id))?;
+        Ok(Entry { access: Access::Read, ..self })
+    }
+
+    /// Waits for the lock; `None` when the container has been deleted. One that was created under the same id since is
+    /// another one.
+    pub fn lock_again(self) -> Result<Option<Entry>> {
+        lock(self.dir(), Lock::Exclusive).call(|| format!("flock {}", self.id))?;
+        Ok(Some(Entry { access: Access::Change, ..self }).filter(Entry::is_linked))
+    }
+
     pub fn dir(&self) -> BorrowedFd<'_> {
-        match &self.dir {
-            Handle::Plain(fd) => fd.as_fd(),
-            Handle::Locked(lock) => lock.as_fd(),
-        }
+        self.dir.as_fd()
     }
 
     /// Writes the intent: what `delete` must know, before anything is done.
@@ -217,20 +228,21 @@ impl Entry {
 
     /// Whether another process holds the lock, as `create` does while it works.
     pub fn is_busy(&self) -> Result<bool> {
-        if matches!(self.dir, Handle::Locked(_)) {
+        if self.access == Access::Change {
             return Ok(false);
         }
-        // A second open file of the directory: a lock taken on `self.dir` would belong to us.
+        // A second open file of the directory: a lock taken on `self.dir` would stay with it.
         let dir = openat(self.dir(), ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .call(|| format!("open {}", self.id))?;
-        match Flock::lock(dir, FlockArg::LockSharedNonblock) {
-            Ok(_) => Ok(false),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
-            Err((_, errno)) => Err(errno).call(|| format!("flock {}", self.id)),
+        match lock(dir.as_fd(), Lock::TryShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::EWOULDBLOCK) => Ok(true),
+            Err(errno) => Err(errno).call(|| format!("flock {}", self.id)),
         }
     }
 
-    fn is_linked(&self) -> bool {
+    /// Whether the container has not been deleted.
+    pub fn is_linked(&self) -> bool {
         let by_path =
             nix::sys::stat::fstatat(nix::fcntl::AT_FDCWD, &self.root.join(&self.id), AtFlags::AT_SYMLINK_NOFOLLOW);
         match (by_path, fstat(self.dir())) {
@@ -303,6 +315,16 @@ mod tests {
         assert_eq!(store.open("a", Access::Read).unwrap_err().to_string(), "container does not exist: a");
         store.create("a").unwrap();
         assert_eq!(store.ids().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn who_gives_the_lock_back_takes_no_successor() {
+        let (_dir, store) = store();
+        let first = store.create("a").unwrap().unlock().unwrap();
+        let first = first.lock_again().unwrap().unwrap().unlock().unwrap();
+        store.open("a", Access::Change).unwrap().remove().unwrap();
+        let _second = store.create("a").unwrap();
+        assert!(first.lock_again().unwrap().is_none());
     }
 
     #[test]

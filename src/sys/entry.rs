@@ -10,7 +10,8 @@ compile_error!("std::env::args works without Rust's entry point with glibc only"
 // SAFETY: the one symbol of this name in the program, with the type that the C library calls.
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: std::ffi::c_int, _argv: *const *const std::ffi::c_char) -> std::ffi::c_int {
-    if rvol_runc::sys::process::take_over_stdio().is_err() {
+    if let Err(errno) = rvol_runc::sys::process::take_over_stdio() {
+        eprintln!("rvol-runc: take over the standard streams: {errno}");
         rvol_runc::sys::process::exit_now(1);
     }
     std::process::exit(rvol_runc::cli::main())

@@ -30,9 +30,31 @@ pub fn execve_fd(file: BorrowedFd, args: &[CString], env: &[CString]) -> nix::Re
     Err(check(ret).err().unwrap_or(Errno::EINVAL))
 }
 
-/// `close_range(2)` with CLOSE_RANGE_CLOEXEC: every fd from `first` on closes at the next exec.
-pub fn cloexec_from(first: u32) -> nix::Result<()> {
-    const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
-    // SAFETY: no pointers are passed; no fd is closed, only marked.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+/// `close_range(2)`: closes every fd from `first` on but those in `keep`. The caller owns no other that it goes on using.
+pub fn close_others(first: u32, keep: &[BorrowedFd]) -> nix::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept {
+        if from < fd {
+            close_range(from, fd - 1)?;
+        }
+        from = fd + 1;
+    }
+    close_range(from, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: no pointers are passed; the caller of `close_others` says that nobody uses these fds.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Whether fd `number` is open and came through an exec (it is not close-on-exec, as all of ours are).
+pub fn is_inherited(number: i32) -> nix::Result<bool> {
+    // SAFETY: F_GETFD takes no argument and touches no memory.
+    match check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into()) {
+        Ok(flags) => Ok(flags & libc::c_long::from(libc::FD_CLOEXEC) == 0),
+        Err(Errno::EBADF) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }

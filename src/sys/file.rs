@@ -99,3 +99,30 @@ fn grow(get: impl Fn(*mut u8, usize) -> isize) -> nix::Result<Vec<u8>> {
         }
     }
 }
+
+/// A lock of flock(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// Waits for it.
+    Exclusive,
+    /// EWOULDBLOCK where another open file has the exclusive one.
+    TryShared,
+    /// Gives it back, whatever copies of the open file there are.
+    Release,
+}
+
+/// `flock(2)`; EINTR is retried. The lock ends when the last copy of the open file is closed, in a fork too.
+pub fn lock(fd: BorrowedFd, lock: Lock) -> nix::Result<()> {
+    let operation = match lock {
+        Lock::Exclusive => libc::LOCK_EX,
+        Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
+        Lock::Release => libc::LOCK_UN,
+    };
+    loop {
+        // SAFETY: no pointers are passed.
+        match check(unsafe { libc::flock(fd.as_raw_fd(), operation) }.into()) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}

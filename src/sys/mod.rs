@@ -4,8 +4,10 @@
 //! [`Call`] turns an errno into an error that names the call. Knows nothing of containers, plans or bundles.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod credentials;
 mod error;
+pub mod event;
 pub mod exec;
 pub mod file;
 pub mod kernel;

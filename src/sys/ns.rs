@@ -58,7 +58,6 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: Parent) -> ni
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    debug_assert!(single_threaded());
     // SAFETY: `args` has the layout and size of clone_args version 2; without CLONE_VM the child has its own copy of
     // memory and continues on the same stack, as with fork; the process is single-threaded, so no lock is held by
     // another thread.
@@ -71,10 +70,6 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: Parent) -> ni
     }
     // SAFETY: the kernel stored a new fd here (CLONE_PIDFD) that nobody else owns.
     Ok(Cloned::Parent { pid: pid as libc::pid_t, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
-}
-
-fn single_threaded() -> bool {
-    std::fs::read_dir("/proc/self/task").map(|d| d.count() == 1).unwrap_or(true)
 }
 
 /// `setns(2)` with the namespace kinds in `kinds` (`CLONE_NEW*`), or 0 for any.

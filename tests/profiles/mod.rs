@@ -1,6 +1,6 @@
 //! The seccomp profiles that engines hand out, as they stood in real bundles.
 
-use rvol_runc::plan::seccomp::{Action, Arg, Compare, Filter, Rule};
+use super::{Action, Arg, Compare, Filter, Rule};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,6 @@
 
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
-use nix::sys::wait::WaitStatus;
 use nix::unistd::{pipe2, read, write};
 use rvol_runc::plan::mounts::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Symlinks, Target};
 use rvol_runc::plan::namespaces::{IdMap, IdMapWriter, IdRange, Namespace};
@@ -12,6 +11,7 @@ use rvol_runc::plan::options::{Attr, Propagation, PropagationKind};
 use rvol_runc::plan::{Hooks, Namespaces, Plan, Process, RootChange, Rootfs, resources};
 use rvol_runc::rootfs::{Prepared, Root};
 use rvol_runc::sys::ns::{Cloned, Parent, clone3, unshare};
+use rvol_runc::sys::pidfd::End;
 use rvol_runc::sys::{pidfd, process};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -56,7 +56,7 @@ pub fn in_child(namespaces: u64, body: impl FnOnce()) -> i32 {
 
 fn exit_status(child: OwnedFd) -> i32 {
     match pidfd::wait(child.as_fd()).expect("wait") {
-        WaitStatus::Exited(_, code) => code,
+        End::Exited(code) => code,
         other => panic!("{other:?}"),
     }
 }
@@ -131,7 +131,7 @@ impl Host {
             cgroup: resources::Cgroup {
                 manager: resources::Manager::Disabled,
                 path: "/".into(),
-                place: resources::Place::Default,
+                ..resources::Cgroup::default()
             },
             rootfs: Rootfs { path: self.path("rootfs"), readonly: false, propagation: None, mount_label: None },
             mounts,

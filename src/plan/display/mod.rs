@@ -3,6 +3,7 @@
 //! Made to be read and to be compared with `diff`: no column depends on another line, and nothing in it changes from
 //! one run to the next. It prints what is in the plan and decides nothing.
 
+mod limits;
 mod mount;
 mod process;
 mod seccomp;
@@ -121,7 +122,8 @@ impl Plan {
             Place::Relative => " (relative)",
             Place::Default => " (by default)",
         };
-        row(f, "path", format_args!("{}{place}{manager}", Text::of(&self.cgroup.path)))
+        row(f, "path", format_args!("{}{place}{manager}", Text::of(&self.cgroup.path)))?;
+        limits::rows(f, &self.cgroup)
     }
 
     fn intel_rdt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -39,6 +39,8 @@ fn plan() -> Plan {
             manager: Manager::Systemd,
             path: "/system.slice/demo".into(),
             place: resources::Place::Absolute,
+            owner: Some(1000),
+            resources: limits(),
         },
         rootfs: Rootfs {
             path: "/bundle/rootfs".into(),
@@ -114,6 +116,35 @@ fn seccomp() -> Seccomp {
         flags: 0x1002,
         listener: Some(Listener { path: "/run/seccomp.sock".into(), metadata: "m".into() }),
     }
+}
+
+fn limits() -> resources::Resources {
+    let rate = |n: u32| serde_json::json!([{ "major": 8, "minor": n, "rate": n }]);
+    let config = serde_json::json!({
+        "cpu": {
+            "shares": 1, "quota": -1, "period": 2, "burst": 3, "idle": 1, "realtimeRuntime": 4, "realtimePeriod": 5,
+            "cpus": "0-1", "mems": "0"
+        },
+        "memory": {
+            "limit": 6, "reservation": 7, "swap": 8, "kernelTCP": 9, "swappiness": 10, "disableOOMKiller": true,
+            "checkBeforeUpdate": true
+        },
+        "blockIO": {
+            "weight": 11, "weightDevice": [{ "major": 8, "minor": 0, "weight": 12 }],
+            "throttleReadBpsDevice": rate(13), "throttleWriteBpsDevice": rate(14),
+            "throttleReadIOPSDevice": rate(15), "throttleWriteIOPSDevice": rate(16)
+        },
+        "pids": { "limit": 17 },
+        "hugepageLimits": [{ "pageSize": "2MB", "limit": 18 }],
+        "network": { "classID": 19, "priorities": [{ "name": "eth0", "priority": 20 }] },
+        "rdma": { "mlx": { "hcaHandles": 21, "hcaObjects": 22 } },
+        "unified": { "memory.high": "23\n24\n" },
+        "devices": [
+            { "allow": true, "access": "rwm" }, { "allow": false, "type": "b", "access": "rw" },
+            { "allow": true, "type": "b", "major": 8, "minor": 1, "access": "r" }
+        ]
+    });
+    resources::read("", &serde_json::from_value(config).unwrap(), &mut Vec::new(), &mut Vec::new())
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::host::CgroupMode;
 use crate::plan::namespaces::{IdMap, IdMapWriter, Namespace};
-use crate::plan::resources::{Cgroup, Manager, Place};
+use crate::plan::resources::{Cgroup, Manager};
 use serde_json::{Value, json};
 
 /// What a config is planned on.
@@ -30,11 +30,7 @@ impl Case {
             cgroup_root: "/sys/fs/cgroup".into(),
         };
         let namespaces = Namespaces { mount: Namespace::New, network: Namespace::New, ..Namespaces::default() };
-        Case {
-            host,
-            namespaces,
-            cgroup: Cgroup { manager: Manager::Cgroupfs, path: "/demo".into(), place: Place::Default },
-        }
+        Case { host, namespaces, cgroup: Cgroup { path: "/demo".into(), ..Cgroup::default() } }
     }
 
     fn user_namespace(mut self) -> Case {

@@ -35,31 +35,32 @@ pub enum Condition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Label(usize);
 
+/// Where a branch leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    To(Label),
+    /// An answer; the instruction for it is written where none is in reach.
+    Answer(u32),
+}
+
 /// A program that grows at its front.
 #[derive(Debug, Default)]
 pub struct Program {
     /// Last instruction first.
     reversed: Vec<Instruction>,
+    /// Answers that have an instruction, with the one nearest to the front.
+    answers: Vec<(u32, Label)>,
 }
 
 impl Program {
     /// A program that ends in the one given (records of 8 bytes in native byte order).
     pub fn ending_in(bytes: &[u8]) -> Program {
-        Program { reversed: bytes.chunks_exact(8).rev().map(decode).collect() }
+        Program { reversed: bytes.chunks_exact(8).rev().map(decode).collect(), answers: Vec::new() }
     }
 
     /// What is executed first.
     pub fn front(&self) -> Label {
         Label(self.reversed.len())
-    }
-
-    /// Number of instructions.
-    pub fn len(&self) -> usize {
-        self.reversed.len()
-    }
-
-    pub fn returns(&mut self, value: u32) -> Label {
-        self.push(RETURN, 0, 0, value)
     }
 
     /// Loads the word at `offset` of `struct seccomp_data` into the accumulator and goes on to what is at the front now.
@@ -73,27 +74,46 @@ impl Program {
     }
 
     /// Makes `target` the front, by a jump if it is not yet.
-    pub fn go_to(&mut self, target: Label) -> Label {
-        if target == self.front() {
-            return target;
+    pub fn go_to(&mut self, target: Target) -> Label {
+        let label = match target {
+            Target::To(label) => label,
+            Target::Answer(value) => return self.answer(value),
+        };
+        if label == self.front() {
+            return label;
         }
-        let distance = self.distance(target);
+        let distance = self.distance(label);
         self.push(JUMP, 0, 0, distance as u32)
     }
 
     /// Goes to one of two places by the accumulator.
-    pub fn branch(&mut self, condition: Condition, k: u32, then: Label, otherwise: Label) -> Label {
-        let (mut then, mut otherwise) = (then, otherwise);
-        // A jump put in for one moves the other further away, by one.
-        let far = |program: &Program, label| program.distance(label) + 1 > usize::from(u8::MAX);
-        if far(self, otherwise) {
-            otherwise = self.go_to(otherwise);
-        }
-        if far(self, then) {
-            then = self.go_to(then);
-        }
+    pub fn branch(&mut self, condition: Condition, k: u32, then: Target, otherwise: Target) -> Label {
+        let otherwise = self.near(otherwise);
+        let then = self.near(then);
         let (jump_true, jump_false) = (self.distance(then) as u8, self.distance(otherwise) as u8);
         self.push(condition as u16, jump_true, jump_false, k)
+    }
+
+    /// A label for `target` that a conditional jump reaches even after one more instruction.
+    fn near(&mut self, target: Target) -> Label {
+        const REACH: usize = u8::MAX as usize - 1;
+        let known = match target {
+            Target::To(label) => Some(label),
+            Target::Answer(value) => self.answers.iter().find(|(v, _)| *v == value).map(|(_, label)| *label),
+        };
+        match known {
+            Some(label) if self.distance(label) <= REACH => label,
+            _ => self.go_to(target),
+        }
+    }
+
+    fn answer(&mut self, value: u32) -> Label {
+        let label = self.push(RETURN, 0, 0, value);
+        match self.answers.iter_mut().find(|(v, _)| *v == value) {
+            Some(answer) => answer.1 = label,
+            None => self.answers.push((value, label)),
+        }
+        label
     }
 
     /// The program in the byte order of this machine.
@@ -202,13 +222,14 @@ mod tests {
     fn near_and_far_jumps_reach_their_targets() {
         for filling in [0, 1, 253, 254, 255, 256, 300, 1000] {
             let mut p = Program::default();
-            let (one, two) = (p.returns(1), p.returns(2));
+            let one = p.go_to(Target::Answer(1));
+            p.go_to(Target::Answer(2));
             for _ in 0..filling {
-                p.returns(3);
+                p.go_to(Target::Answer(3));
             }
-            let middle = p.returns(4);
-            let small = p.branch(Condition::Equal, 5, one, two);
-            p.branch(Condition::Greater, 5, middle, small);
+            let middle = p.go_to(Target::Answer(4));
+            let small = p.branch(Condition::Equal, 5, Target::To(one), Target::Answer(2));
+            p.branch(Condition::Greater, 5, Target::To(middle), Target::To(small));
             p.load(NUMBER);
             let bytes = p.into_bytes();
             assert_eq!([answer(&bytes, 4), answer(&bytes, 5), answer(&bytes, 6)], [2, 1, 4], "{filling}");
@@ -218,13 +239,12 @@ mod tests {
     #[test]
     fn a_program_can_be_put_in_front_of_another() {
         let mut first = Program::default();
-        first.returns(9);
+        first.go_to(Target::Answer(9));
         first.load(NUMBER);
         let bytes = first.into_bytes();
         let mut p = Program::ending_in(&bytes);
-        let rest = p.front();
-        let seven = p.returns(7);
-        p.branch(Condition::AnyBit, 0x6, seven, rest);
+        let rest = Target::To(p.front());
+        p.branch(Condition::AnyBit, 0x6, Target::Answer(7), rest);
         p.load(NUMBER);
         let both = p.into_bytes();
         assert_eq!([answer(&both, 0), answer(&both, 2), answer(&both, 4), answer(&both, 9)], [9, 7, 7, 9]);

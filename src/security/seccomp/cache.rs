@@ -1,9 +1,9 @@
 //! Compiled filters, kept on disk by what they were compiled from.
 //!
-//! Owns the files of one directory: each holds the whole key (the filter, the version of libseccomp, the architecture
-//! and our own format) and the program. A file is used only if its key is byte for byte the one asked for, so the hash
-//! in its name need not resist collisions. The cache can only save time: a file or directory that is not as it should
-//! be, or not ours alone, means that the filter is compiled.
+//! Owns the files of one directory: each holds the whole key (the filter, the versions of libseccomp and of ourselves,
+//! the architecture) and the program. A file is used only if its key is byte for byte the one asked for, so the hash in
+//! its name need not resist collisions. The cache can only save time: a file or directory that is not as it should be,
+//! or not ours alone, means that the filter is compiled.
 
 use super::compile::compile;
 use crate::plan::seccomp::{Action, Compare, Filter};
@@ -144,6 +144,7 @@ fn key(filter: &Filter) -> Vec<u8> {
         key.number(part.into());
     }
     key.text(std::env::consts::ARCH);
+    key.text(env!("CARGO_PKG_VERSION"));
     key.action(filter.default_action);
     key.list(&filter.architectures, |key, name| key.text(name));
     key.list(&filter.rules, |key, rule| {

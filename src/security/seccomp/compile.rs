@@ -1,9 +1,9 @@
 //! From the plan's filter to a BPF program.
 
-use super::bpf;
-use super::enosys;
+use super::architecture::{Architecture, architectures};
+use super::{bpf, enosys, generate};
 use crate::plan::seccomp::{Action, Arg, Compare, Filter, Rule};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
@@ -15,83 +15,40 @@ const MOST_INSTRUCTIONS: usize = 4096;
 /// Compiles a filter to the `sock_filter` records that [`super::load`] takes. Names of system calls that libseccomp does
 /// not know are left out, as in runc: profiles name calls of newer kernels and of other architectures.
 pub fn compile(filter: &Filter) -> Result<Vec<u8>> {
+    compile_explained(filter).map(|(program, _)| program)
+}
+
+/// As [`compile`], with the reason if the program had to come from libseccomp: it then is larger and slower to load.
+pub fn compile_explained(filter: &Filter) -> Result<(Vec<u8>, Option<String>)> {
     let architectures = architectures(filter)?;
-    let mut program = through_libseccomp(filter, &architectures)?;
-    if enosys::applies_to(filter) {
-        program = enosys::prepend(filter, &architectures, &program);
-    }
+    let (program, reason) = match generate::generate(filter, &architectures) {
+        Ok(program) => (program, None),
+        Err(reason) => (through_libseccomp(filter, &architectures)?, Some(reason.to_string())),
+    };
     let count = program.len() / size_of::<bpf::Instruction>();
     ensure!(
         count <= MOST_INSTRUCTIONS,
         "the filter compiles to {count} instructions, more than the kernel's {MOST_INSTRUCTIONS}"
     );
-    Ok(program)
+    Ok((program, reason))
 }
 
-/// An architecture of the filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Architecture {
-    pub scmp: ScmpArch,
-    /// What the kernel calls it in `seccomp_data.arch` (`AUDIT_ARCH_*`). x32 has that of x86_64.
-    pub audit: u32,
+/// The program that libseccomp makes for exactly these architectures, with ENOSYS for newer calls in front.
+pub fn through_libseccomp(filter: &Filter, architectures: &[Architecture]) -> Result<Vec<u8>> {
+    let program = libseccomp_program(filter, architectures)?;
+    Ok(if enosys::applies_to(filter) { enosys::prepend(filter, architectures, &program) } else { program })
 }
 
-impl Architecture {
-    pub const X86_64: u32 = 0xc000_003e;
-
-    fn new(scmp: ScmpArch) -> Result<Architecture> {
-        // Bit 31: 64-bit, bit 30: little-endian, bit 29: the MIPS n32 convention; below them the ELF machine.
-        let audit = match scmp {
-            ScmpArch::X86 => 0x4000_0003,
-            ScmpArch::X8664 | ScmpArch::X32 => Architecture::X86_64,
-            ScmpArch::Arm => 0x4000_0028,
-            ScmpArch::Aarch64 => 0xc000_00b7,
-            ScmpArch::Loongarch64 => 0xc000_0102,
-            ScmpArch::M68k => 0x0000_0004,
-            ScmpArch::Mips => 0x0000_0008,
-            ScmpArch::Mips64 => 0x8000_0008,
-            ScmpArch::Mips64N32 => 0xa000_0008,
-            ScmpArch::Mipsel => 0x4000_0008,
-            ScmpArch::Mipsel64 => 0xc000_0008,
-            ScmpArch::Mipsel64N32 => 0xe000_0008,
-            ScmpArch::Ppc => 0x0000_0014,
-            ScmpArch::Ppc64 => 0x8000_0015,
-            ScmpArch::Ppc64Le => 0xc000_0015,
-            ScmpArch::S390 => 0x0000_0016,
-            ScmpArch::S390X => 0x8000_0016,
-            ScmpArch::Parisc => 0x0000_000f,
-            ScmpArch::Parisc64 => 0x8000_000f,
-            ScmpArch::Riscv64 => 0xc000_00f3,
-            ScmpArch::Sheb => 0x0000_002a,
-            ScmpArch::Sh => 0x4000_002a,
-            other => return Err(anyhow!("architecture {other:?} is not known here")),
-        };
-        Ok(Architecture { scmp, audit })
-    }
-}
-
-/// The native architecture and those of the profile, each once.
-fn architectures(filter: &Filter) -> Result<Vec<Architecture>> {
-    let mut list = vec![Architecture::new(ScmpArch::native())?];
-    for name in &filter.architectures {
-        let scmp: ScmpArch = name.parse().map_err(|_| anyhow!("unknown architecture {name:?}"))?;
-        if scmp == ScmpArch::Native {
-            continue;
-        }
-        let architecture = Architecture::new(scmp)?;
-        if !list.contains(&architecture) {
-            list.push(architecture);
-        }
-    }
-    Ok(list)
-}
-
-fn through_libseccomp(filter: &Filter, architectures: &[Architecture]) -> Result<Vec<u8>> {
+fn libseccomp_program(filter: &Filter, architectures: &[Architecture]) -> Result<Vec<u8>> {
     let default = filter.default_action;
     let mut context = ScmpFilterContext::new(scmp_action(default))
         .with_context(|| format!("make a filter with the default action {default:?}"))?;
     for architecture in architectures {
         context.add_arch(architecture.scmp).with_context(|| format!("add architecture {:?}", architecture.scmp))?;
+    }
+    // A new filter has the native architecture, wanted or not.
+    if architectures.iter().all(|a| a.scmp != ScmpArch::native()) {
+        context.remove_arch(ScmpArch::Native).context("remove the native architecture")?;
     }
     let names: usize = filter.rules.iter().map(|rule| rule.names.len()).sum();
     if names > 32 {
@@ -113,20 +70,13 @@ fn add_rule(context: &mut ScmpFilterContext, rule: &Rule) -> Result<()> {
     let conditions: Vec<ScmpArgCompare> = rule.args.iter().map(condition).collect();
     for name in &rule.names {
         let Ok(syscall) = ScmpSyscall::from_name(name) else { continue };
-        for all_of in alternatives(&rule.args, &conditions) {
+        for all_of in rule.alternatives(&conditions) {
             context
                 .add_rule_conditional(action, syscall, all_of)
                 .with_context(|| format!("add a rule for {name}: {:?} {:?}", rule.action, rule.args))?;
         }
     }
     Ok(())
-}
-
-/// The conditions of a rule must all hold, unless two are about the same argument: then each makes a rule of its own.
-/// That is how runc has always read profiles; libseccomp itself takes an argument once a rule.
-pub fn alternatives<'a, T>(args: &[Arg], conditions: &'a [T]) -> Vec<&'a [T]> {
-    let repeated = args.iter().enumerate().any(|(i, a)| args[..i].iter().any(|b| a.index == b.index));
-    if repeated { conditions.chunks(1).collect() } else { vec![conditions] }
 }
 
 fn scmp_action(action: Action) -> ScmpAction {
@@ -140,11 +90,6 @@ fn scmp_action(action: Action) -> ScmpAction {
         Action::Log => ScmpAction::Log,
         Action::Allow => ScmpAction::Allow,
     }
-}
-
-/// `SECCOMP_RET_ERRNO` with its data.
-pub fn errno(number: u16) -> u32 {
-    0x0005_0000 | u32::from(number)
 }
 
 fn condition(arg: &Arg) -> ScmpArgCompare {
@@ -168,4 +113,54 @@ fn export(context: &ScmpFilterContext) -> Result<Vec<u8>> {
     let mut program = Vec::new();
     file.rewind().and_then(|()| file.read_to_end(&mut program)).context("read the exported filter")?;
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arg(index: u8, op: Compare, value: u64) -> Arg {
+        Arg { index, op, value, value_two: 0 }
+    }
+
+    fn filter(rules: Vec<(&str, Action, Vec<Arg>)>) -> Filter {
+        let rule = |(name, action, args): (&str, Action, Vec<Arg>)| Rule { names: vec![name.to_owned()], action, args };
+        let rules = rules.into_iter().map(rule).collect();
+        Filter { default_action: Action::Errno(1), architectures: vec![], rules }
+    }
+
+    #[test]
+    fn rules_whose_order_matters_go_through_libseccomp() {
+        let first = ("socket", Action::Errno(22), vec![arg(0, Compare::Equal, 16)]);
+        let clear = filter(vec![first.clone(), ("socket", Action::Allow, vec![arg(0, Compare::NotEqual, 16)])]);
+        assert_eq!(compile_explained(&clear).unwrap().1, None);
+        let unclear = filter(vec![first, ("socket", Action::Allow, vec![arg(1, Compare::Equal, 1)])]);
+        let reason = compile_explained(&unclear).unwrap().1.unwrap();
+        assert!(reason.contains("is libseccomp's to decide"), "{reason}");
+        // And what it cannot decide either is an error, as with runc.
+        let first = ("socket", Action::Errno(22), vec![arg(0, Compare::Equal, 16), arg(2, Compare::Equal, 9)]);
+        let contradiction = filter(vec![first, ("socket", Action::Allow, vec![arg(0, Compare::Equal, 16)])]);
+        let error = format!("{:#}", compile(&contradiction).unwrap_err());
+        assert!(error.starts_with("add a rule for socket: Allow"), "{error}");
+    }
+
+    #[test]
+    fn architectures_are_checked() {
+        let with =
+            |name: &str| Filter { architectures: vec![name.into()], ..filter(vec![("read", Action::Allow, vec![])]) };
+        let error = compile(&with("SCMP_ARCH_NOPE")).unwrap_err().to_string();
+        assert_eq!(error, "unknown architecture \"SCMP_ARCH_NOPE\"");
+        // One that our generator leaves to libseccomp, and one of another byte order.
+        assert!(compile_explained(&with("SCMP_ARCH_MIPSEL64")).unwrap().1.is_some());
+        let error = format!("{:#}", compile(&with("SCMP_ARCH_S390X")).unwrap_err());
+        assert!(error.starts_with("add architecture S390X"), "{error}");
+        compile(&with("SCMP_ARCH_NATIVE")).unwrap();
+    }
+
+    #[test]
+    fn a_filter_that_the_kernel_would_not_take_is_refused() {
+        let rules = (0..3000).map(|value| ("read", Action::Allow, vec![arg(0, Compare::Equal, value)])).collect();
+        let error = compile(&filter(rules)).unwrap_err().to_string();
+        assert!(error.ends_with("more than the kernel's 4096"), "{error}");
+    }
 }

@@ -4,13 +4,15 @@
 //! of the system calls. Whether and when a filter is loaded (before the capabilities go, or last of all with
 //! no_new_privs) is init's decision.
 
+mod architecture;
 mod bpf;
 mod cache;
 mod compile;
 mod enosys;
+mod generate;
 mod load;
 pub mod notify;
 
 pub use cache::compiled;
-pub use compile::compile;
+pub use compile::{compile, compile_explained};
 pub use load::{load, load_with_listener};

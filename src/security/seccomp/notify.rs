@@ -105,7 +105,7 @@ mod tests {
             // The listener of the test needs a short path too.
             let here = std::fs::File::open(&directory).unwrap();
             let listener = UnixListener::bind(format!("/proc/self/fd/{}/agent.sock", here.as_raw_fd())).unwrap();
-            let (mut reader, writer) = std::io::pipe().unwrap();
+            let (reader, writer) = nix::unistd::pipe().unwrap();
             let state = serde_json::json!({"id": "c", "status": "creating"});
             let json = ContainerProcessState::new("1.3.0", 42, "m", &state).json().unwrap();
             send(&path, writer.as_fd(), &json).unwrap();
@@ -116,7 +116,7 @@ mod tests {
             std::fs::write(format!("/proc/self/fd/{fd}"), "x").unwrap();
             nix::unistd::close(fd).unwrap();
             let mut got = String::new();
-            reader.read_to_string(&mut got).unwrap();
+            std::fs::File::from(reader).read_to_string(&mut got).unwrap();
             assert_eq!(got, "x");
             std::fs::remove_dir_all(&directory).unwrap();
         }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn without_an_agent_it_is_an_error() {
-        let (_, writer) = std::io::pipe().unwrap();
+        let (_, writer) = nix::unistd::pipe().unwrap();
         let error = send(Path::new("/nonexistent/agent"), writer.as_fd(), "{}").unwrap_err();
         let text = "seccomp listener /nonexistent/agent: connect: no such file or directory (ENOENT)";
         assert_eq!(format!("{error:#}"), text);

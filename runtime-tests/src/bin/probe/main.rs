@@ -4,6 +4,7 @@
 //! (`op:argument`, see `questions.rs`). The other subcommands are processes with a known behaviour.
 //! It must work in any container: without /proc, without /dev, with a read-only root, under a seccomp filter.
 
+mod attack;
 mod facts;
 mod questions;
 mod raw;
@@ -21,6 +22,8 @@ fn main() {
         Some("pause") => pause(),
         Some("write") => write(rest),
         Some("echo") => print_out(&rest.join(" ")),
+        Some("spy") => attack::spy(number(rest.first()) as u64),
+        Some("overwrite") => attack::overwrite(number(rest.first()) as u64),
         Some("touch-memory") => touch_memory(number(rest.first())),
         other => {
             eprintln!("probe: no such subcommand: {other:?}");

@@ -1,0 +1,115 @@
+//! What a container may cost: one clone, at most two execve, no waiting by the clock, and a number of syscalls that only
+//! goes down. The numbers are in `data/syscall-budget.json`; lower them when the runtime gets better.
+
+use runtime_tests::strace::{Call, calls, traced};
+use runtime_tests::{Case, Value, json, needs};
+use std::process::Command;
+
+/// The trace of a whole command that must succeed, children included.
+#[track_caller]
+fn trace(case: &Case, command: &Command) -> Vec<Call> {
+    let _ = std::fs::remove_file(case.path("trace"));
+    case.finish(traced(command, &[], &case.path("trace"))).ok();
+    // The tracer, which runs aside, may still be writing.
+    let done = runtime_tests::waiting::until(std::time::Duration::from_secs(5), || {
+        let text = case.read("trace");
+        let first = text.split(' ').next().unwrap_or_default().to_owned();
+        text.lines().any(|l| l.starts_with(&format!("{first} ")) && l.contains("exit_group(")).then_some(())
+    });
+    assert!(done.is_some() || !case.read("trace").is_empty(), "strace wrote nothing");
+    calls(&case.read("trace"))
+}
+
+fn count(calls: &[Call], names: &[&str]) -> usize {
+    calls.iter().filter(|c| names.contains(&c.name.as_str())).count()
+}
+
+fn hello() -> Case {
+    let mut case = Case::new();
+    case.args(&["/bin/true"]);
+    case
+}
+
+/// As [`Case::bundle_command`], with a flag before the subcommand: the number of cgroup hierarchies is the machine's.
+fn without_cgroup(case: &Case, words: &[&str]) -> Command {
+    case.write_config();
+    let mut command = case.command();
+    command.args(["--cgroup-manager", "disabled"]).args(words);
+    command
+}
+
+#[test]
+fn one_clone_and_two_execve() {
+    needs!(Rvol);
+    let case = hello();
+    let calls = trace(&case, &case.bundle_command("run", &[]));
+    assert_eq!(count(&calls, &["clone3"]), 1);
+    assert_eq!(count(&calls, &["clone", "fork", "vfork"]), 0);
+    // strace's own start of the runtime is one of them.
+    assert!(count(&calls, &["execve", "execveat"]) <= 2, "{}", count(&calls, &["execve", "execveat"]));
+}
+
+#[test]
+fn one_clone_in_a_user_namespace_too() {
+    needs!(Rvol);
+    let mut case = hello();
+    case.user_namespace(200_000, 65536).namespace("cgroup").namespace("time");
+    let calls = trace(&case, &case.bundle_command("run", &[]));
+    assert_eq!(count(&calls, &["clone", "clone3", "fork", "vfork"]), 1);
+    assert!(count(&calls, &["execve", "execveat"]) <= 2);
+}
+
+#[test]
+fn no_waiting_by_the_clock() {
+    needs!(Rvol);
+    let case = hello();
+    let calls = trace(&case, &case.bundle_command("run", &[]));
+    assert_eq!(
+        count(&calls, &["nanosleep", "clock_nanosleep", "timerfd_settime", "setitimer", "alarm", "sched_yield"]),
+        0
+    );
+    let waits = count(&calls, &["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait"]);
+    assert!(waits <= 4, "{waits} waits look like a loop");
+    let pauses = calls.iter().filter(|c| c.name.contains("wait") && c.rest.contains("WNOHANG")).count();
+    assert!(pauses <= 4, "{pauses} looks at children");
+}
+
+#[test]
+fn no_mountinfo_and_no_directories_of_processes() {
+    needs!(Rvol);
+    let case = hello();
+    let calls = trace(&case, &case.bundle_command("run", &[]));
+    for file in ["/proc/self/mountinfo", "/proc/mounts", "/etc/passwd", "/etc/nsswitch.conf", "/etc/localtime", "ld.so"]
+    {
+        let opened =
+            calls.iter().filter(|c| c.name.starts_with("open") && c.rest.contains(&format!("\"{file}"))).count();
+        assert_eq!(opened, 0, "{file} is on the path of create");
+    }
+}
+
+#[test]
+fn syscalls_stay_within_the_budget() {
+    needs!(Rvol);
+    let budget: Value = serde_json::from_str(include_str!("data/syscall-budget.json")).expect("the budget is JSON");
+    let mut case = hello();
+    let bundle = case.bundle();
+    let bundle = bundle.to_str().expect("UTF-8").to_owned();
+    let id = case.id.clone();
+    // Once untraced: what is made once for a root is not the container's.
+    case.finish(without_cgroup(&case, &["run", "--bundle", &bundle, &id])).ok();
+    let mut used = serde_json::Map::new();
+    let mut measure = |case: &Case, name: &str, words: &[&str]| {
+        used.insert(name.to_owned(), json!(trace(case, &without_cgroup(case, words)).len()));
+    };
+    measure(&case, "run", &["run", "--bundle", &bundle, &id]);
+    case.pause();
+    measure(&case, "create", &["create", "--bundle", &bundle, &id]);
+    measure(&case, "state", &["state", &id]);
+    measure(&case, "start", &["start", &id]);
+    measure(&case, "kill", &["kill", &id, "KILL"]);
+    case.wait_for_status("stopped");
+    measure(&case, "delete", &["delete", &id]);
+    for (name, count) in &used {
+        assert!(count.as_u64() <= budget[name].as_u64(), "{name} is over its budget: used {used:?}, allowed {budget}");
+    }
+}

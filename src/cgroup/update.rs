@@ -1,0 +1,66 @@
+//! New limits for a running container.
+
+use super::create::layout;
+use super::record::{Record, Version};
+use super::resources::{self, Settings, Write};
+use super::{apply, controllers, devices};
+use crate::plan::Problem;
+use crate::plan::resources::{Policy, Resources};
+use crate::sys::Call;
+use anyhow::{Context, Result, anyhow, bail};
+use std::os::fd::AsFd;
+
+impl Record {
+    /// Changes what `change` names; `current` is what the container has, as it was planned or returned last.
+    ///
+    /// Returns what the container has now, and what could not be done and need not be. After an error the values of
+    /// `current` are in force again, as far as the kernel takes them.
+    pub fn update(&self, current: &Resources, change: &Resources) -> Result<(Resources, Vec<String>)> {
+        if self.is_none() {
+            bail!("the container has no cgroup of its own");
+        }
+        let next = current.updated_by(change);
+        let mut notes = Vec::new();
+        match self.apply_changed(&next, change, &mut notes) {
+            Ok(()) => Ok((next, notes)),
+            Err(e) => match self.apply_changed(current, change, &mut Vec::new()) {
+                Ok(()) => Err(e),
+                Err(undo) => Err(e.context(format!("the old limits could not be set again: {undo:#}"))),
+            },
+        }
+    }
+
+    /// Writes the sections of `all` that `change` touches.
+    fn apply_changed(&self, all: &Resources, change: &Resources, notes: &mut Vec<String>) -> Result<()> {
+        let touched = all.only_sections_of(change);
+        let members = &self.hierarchies;
+        let groups = super::record::open_groups(&self.mounts, &self.path, members)?;
+        let layout = layout(&touched, members, &groups)?;
+        let mut settings = resources::settings("", &touched, &layout).map_err(|p| refuse(&p))?;
+        if !change.devices.is_empty() {
+            let policy = Policy::new(&all.devices);
+            resources::add_devices(&mut settings, policy, &layout, false).map_err(|p| refuse(&[p]))?;
+        }
+        for (index, group) in groups.iter().enumerate() {
+            if members[index].version == Version::V2 {
+                controllers::enable(group, &[], &settings.controllers, notes)?;
+            }
+            let writes: Vec<&Write> = settings.writes.iter().filter(|w| w.hierarchy == index).collect();
+            apply::apply(group, writes.into_iter(), notes)?;
+        }
+        self.replace_devices(&settings, &groups)
+    }
+
+    fn replace_devices(&self, settings: &Settings, groups: &[super::group::Group]) -> Result<()> {
+        let v2 = self.hierarchies.iter().position(|m| m.version == Version::V2);
+        let (Some(policy), Some(index)) = (&settings.devices, v2) else { return Ok(()) };
+        let group = &groups[index];
+        let directory = group.directory().call(|| format!("open {}", group.shown().display()))?;
+        devices::replace(policy, directory.as_fd()).context("devices")
+    }
+}
+
+pub(super) fn refuse(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    anyhow!("{}", lines.join("\n"))
+}
