@@ -5,7 +5,6 @@
 
 mod birth;
 mod console;
-mod filter;
 mod launch;
 mod steps;
 
@@ -17,18 +16,16 @@ use crate::hooks;
 use crate::ipc::{Cause, Channel, FromInit, Report, ToInit};
 use crate::network;
 use crate::plan::namespaces::Namespace;
-use crate::plan::process::Capabilities;
 use crate::plan::{Plan, Process};
 use crate::rootfs::{Prepared, Root};
 use crate::security::keyring::{self, Searchable};
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
-use crate::security::{attributes, capabilities};
+use crate::security::{attributes, capabilities, seccomp};
 use crate::state::{HookState, Status};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
 use anyhow::{Context, Result, bail};
-use filter::{Filter, Moment};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use steps::Progress;
@@ -127,7 +124,6 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
     at.step(Step::Hostname, || set_names(plan))?;
     at.step(Step::PivotRoot, || root.pivot(plan))?;
 
-    let filter = Filter::of(plan, init.seccomp);
     drop(procfs);
     at.step(Step::Descriptors, || {
         let mut keep = vec![reporter, channel.as_fd()];
@@ -140,8 +136,12 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         Some(process) => {
             // As root first: the directory may be closed to the container's user.
             let entered = launch::enter(&process.cwd).is_ok();
-            let identity = Identity { process, labels: init.labels, filter: &filter };
-            at.step(Step::Identity, || become_the_process(&identity, &channel, &Procfs::open()?, &mut warn))?;
+            let keep = match init.seccomp {
+                Some(_) if !process.no_new_privileges => capabilities::for_filter(),
+                _ => 0,
+            };
+            let labels = init.labels;
+            at.step(Step::Identity, || become_the_process(process, labels, keep, &Procfs::open()?, &mut warn))?;
             if !entered {
                 at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
             }
@@ -149,21 +149,17 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         }
         None => None,
     };
-    if let (Some(process), Some(filter)) = (&plan.process, filter.at(Moment::BeforeReady)) {
-        at.step(Step::Seccomp, || filter.load(&channel))?;
-        if !process.no_new_privileges {
-            at.step(Step::Identity, || give_up_the_right_to_filter(process))?;
-        }
+    let listener = plan.seccomp.as_ref().is_some_and(|s| s.listener.is_some());
+    if let Some(program) = init.seccomp.filter(|_| listener && plan.process.is_some()) {
+        at.step(Step::Seccomp, || load_filter(plan, program, &channel))?;
     }
     let starter = at.step(Step::Wait, || launch::wait_for_start(channel, init.start, at))?;
     // From here on whoever started the container is who hears of a failure.
     let result = (|| {
-        let Some(launch) = launch else {
-            bail!("cannot start: config.json has no `process`");
-        };
+        let launch = launch.context("cannot start: config.json has no `process`")?;
         at.step(Step::Signals, launch::reset_signals)?;
-        if let Some(filter) = filter.at(Moment::AtStart) {
-            at.step(Step::Seccomp, || filter.load(&starter))?;
+        if let Some(program) = init.seccomp.filter(|_| !listener) {
+            at.step(Step::Seccomp, || load_filter(plan, program, &starter))?;
         }
         at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Status::Created))?;
         at.step(Step::Exec, || launch.exec())
@@ -218,14 +214,15 @@ fn set_names(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Everything that makes the caller the container's process, up to its credentials.
+/// Everything that makes the caller the container's process, up to its credentials. Of the capabilities those in
+/// `until_exec` stay besides.
 fn become_the_process(
-    identity: &Identity,
-    channel: &Channel,
+    process: &Process,
+    labels: &Labels,
+    until_exec: u64,
     procfs: &Procfs,
     warn: &mut dyn FnMut(String),
 ) -> Result<()> {
-    let Identity { process, labels, filter } = identity;
     set_attributes(process)?;
     labels.set_exec(procfs)?;
     if process.no_new_privileges {
@@ -236,38 +233,16 @@ fn become_the_process(
         capabilities::drop_bounding(capabilities, warn)?;
     }
     attributes::set_groups(&process.user, warn)?;
-    if let Some(filter) = filter.at(Moment::BeforeIds) {
-        filter.load(channel)?;
-    }
-    attributes::set_ids(&process.user, process.capabilities.is_some())?;
-    if let Some(capabilities) = &process.capabilities {
-        let keeps_right = filter.at(Moment::BeforeReady).is_some() && !process.no_new_privileges;
-        let kept = if keeps_right { 1 << CAP_SYS_ADMIN } else { 0 };
-        capabilities::apply(&with_effective(capabilities, kept), warn)?;
+    attributes::set_ids(&process.user, process.capabilities.is_some() || until_exec != 0)?;
+    match &process.capabilities {
+        Some(capabilities) => capabilities::apply(capabilities, until_exec, warn)?,
+        // Root's stay with it.
+        None if until_exec != 0 && process.user.uid != 0 => capabilities::keep_only(until_exec)?,
+        None => {}
     }
     attributes::umask(&process.user);
     // A change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
     process::set_parent_death_signal(libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())
-}
-
-/// Number of the capability that loading a filter takes without no_new_privs.
-const CAP_SYS_ADMIN: u32 = 21;
-
-fn with_effective(capabilities: &Capabilities, more: u64) -> Capabilities {
-    let Capabilities { effective, permitted, .. } = *capabilities;
-    Capabilities { effective: effective | more, permitted: permitted | more, ..*capabilities }
-}
-
-/// What was kept for loading the filter goes; what cannot be granted has been reported before.
-fn give_up_the_right_to_filter(process: &Process) -> Result<()> {
-    process.capabilities.as_ref().map_or(Ok(()), |sets| capabilities::apply(sets, &mut |_| {}))
-}
-
-/// What the last steps need of the plan.
-struct Identity<'a> {
-    process: &'a Process,
-    labels: &'a Labels,
-    filter: &'a Filter<'a>,
 }
 
 /// After the cgroup is entered: with RT_GROUP_SCHED a v1 cpu cgroup takes no realtime process unless it has a realtime
@@ -290,4 +265,15 @@ fn set_attributes(process: &Process) -> Result<()> {
 
 fn libc_sigkill() -> i32 {
     nix::sys::signal::Signal::SIGKILL as i32
+}
+
+/// Loads the filter; with a listener, hands it to the runtime.
+fn load_filter(plan: &Plan, program: &[u8], channel: &Channel) -> Result<()> {
+    let Some(seccomp) = &plan.seccomp else { return Ok(()) };
+    if seccomp.listener.is_none() {
+        return seccomp::load(program, seccomp.flags);
+    }
+    let listener = seccomp::load_with_listener(program, seccomp.flags)?;
+    use std::os::fd::AsRawFd;
+    ask(channel, &FromInit::SeccompListener(listener.as_fd().as_raw_fd()))
 }
