@@ -54,8 +54,14 @@ fn delete_by_force() {
 #[test]
 fn devices_are_there() {
     let mut case = case();
-    let facts = case.facts(&["write:/dev/null", "stat:/dev/zero", "open:/dev/urandom", "open:/dev/ptmx", "create:/dev/shm/x"]);
-    facts.expect(&[("write:/dev/null", "ok"), ("open:/dev/urandom", "ok"), ("open:/dev/ptmx", "ok"), ("create:/dev/shm/x", "ok")]);
+    let facts =
+        case.facts(&["write:/dev/null", "stat:/dev/zero", "open:/dev/urandom", "open:/dev/ptmx", "create:/dev/shm/x"]);
+    facts.expect(&[
+        ("write:/dev/null", "ok"),
+        ("open:/dev/urandom", "ok"),
+        ("open:/dev/ptmx", "ok"),
+        ("create:/dev/shm/x", "ok"),
+    ]);
     let zero = facts.answer("stat:/dev/zero");
     assert_eq!((&zero["type"], &zero["major"], &zero["minor"]), (&json!("char"), &json!(1), &json!(5)));
 }
@@ -66,8 +72,14 @@ fn binds_and_masks() {
     let source = case.make_dir("source");
     case.make_file("source/file", "text");
     case.bind(&source, "/data", &["ro"]).mount("/tmp", "tmpfs", "tmpfs", &["size=1m"]);
-    let facts = case.facts(&["read:/data/file", "create:/data/x", "create:/tmp/x", "read:/proc/keys", "list:/sys/firmware"]);
-    facts.expect(&[("read:/data/file", "text"), ("create:/data/x", "EROFS"), ("create:/tmp/x", "ok"), ("read:/proc/keys", "")]);
+    let facts =
+        case.facts(&["read:/data/file", "create:/data/x", "create:/tmp/x", "read:/proc/keys", "list:/sys/firmware"]);
+    facts.expect(&[
+        ("read:/data/file", "text"),
+        ("create:/data/x", "EROFS"),
+        ("create:/tmp/x", "ok"),
+        ("read:/proc/keys", ""),
+    ]);
     assert_eq!(facts.answer("list:/sys/firmware"), &json!([]));
 }
 
@@ -145,7 +157,10 @@ fn hooks_run_as_the_user() {
     let mut case = case();
     let log = case.path("log");
     let script = format!("id -u >{log}");
-    case.set("/hooks/createRuntime", json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]));
+    case.set(
+        "/hooks/createRuntime",
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]),
+    );
     case.run().ok();
     assert_eq!(case.read("log"), format!("{USER}\n"));
 }
@@ -202,7 +217,10 @@ fn root_of_a_user_namespace_can_nest() {
     let mut command = unprivileged::command("unshare".as_ref(), USER);
     command.args(["--map-root-user", "--mount", "--"]).arg(run.get_program()).args(run.get_args());
     let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
-    case.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map).args(&["/bin/echo", "nested"]).write_config();
+    case.set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .args(&["/bin/echo", "nested"])
+        .write_config();
     let out = case.finish(command);
     case.user = Some(USER);
     assert_eq!(out.ok().stdout, "nested\n");
