@@ -4,7 +4,7 @@
 //! on a full pipe nor make its caller poll.
 
 use crate::plan::Hook;
-use crate::sys::{Call, pidfd};
+use crate::sys::{Call, pidfd, process};
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -73,6 +73,9 @@ fn run(hook: &Hook, state: &[u8]) -> Result<()> {
     command.env_clear().envs(hook.env.iter().filter_map(|e| e.split_once('=')));
     let shared = || output.try_clone().context("share the hook's output file");
     command.stdin(Stdio::from(input)).stdout(Stdio::from(shared()?)).stderr(Stdio::from(shared()?));
+
+    // A foreground `run` blocks all of them, to read them from a signalfd.
+    process::with_unblocked_signals(&mut command).call(|| "sigprocmask".into())?;
 
     let mut child = match command.spawn().call(|| "exec".into()) {
         Ok(child) => child,

@@ -31,6 +31,18 @@ pub fn connect_in(dir: BorrowedFd, name: &str) -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Whether anybody listens on the socket `name` in `dir`: the errors of [`connect_in`] if not.
+///
+/// Never waits: the queue of a listener that does not accept, because it is stopped or frozen, becomes full.
+pub fn knock_in(dir: BorrowedFd, name: &str) -> nix::Result<()> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    match connect(fd.as_raw_fd(), &UnixAddr::new(&short_path(dir, name))?) {
+        Err(nix::errno::Errno::EAGAIN) => Ok(()),
+        result => result,
+    }
+}
+
 /// A connection to the stream socket at `path`, which a caller listens on.
 pub fn connect_to(path: &Path) -> Result<OwnedFd> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).call(|| "socket".into())?;

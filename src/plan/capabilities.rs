@@ -11,15 +11,16 @@ pub fn plan(config: &LinuxCapabilities, warnings: &mut Vec<String>) -> Capabilit
     };
     let (bounding, permitted) = (set(config.bounding()), set(config.permitted()));
     let mut keep = |name: &str, wanted: u64, allowed: u64, why: &str| {
-        for bit in (0..64).filter(|bit| (wanted & !allowed) >> bit & 1 == 1) {
-            warnings.push(format!("process.capabilities.{name}: {} is left out: {why}", NAMES[bit]));
+        let left_out: Vec<&str> =
+            NAMES.iter().enumerate().filter(|(bit, _)| (wanted & !allowed) >> bit & 1 == 1).map(|(_, n)| *n).collect();
+        if !left_out.is_empty() {
+            warnings.push(format!("process.capabilities.{name}: not {why}, and left out: {}", left_out.join(", ")));
         }
         wanted & allowed
     };
-    let effective = keep("effective", set(config.effective()), permitted, "it is not in permitted");
-    let inheritable = keep("inheritable", set(config.inheritable()), bounding, "it is not in bounding");
-    let ambient =
-        keep("ambient", set(config.ambient()), permitted & inheritable, "it is not in both permitted and inheritable");
+    let effective = keep("effective", set(config.effective()), permitted, "in permitted");
+    let inheritable = keep("inheritable", set(config.inheritable()), bounding, "in bounding");
+    let ambient = keep("ambient", set(config.ambient()), permitted & inheritable, "in both permitted and inheritable");
     Capabilities { bounding, effective, inheritable, permitted, ambient }
 }
 
@@ -131,7 +132,7 @@ mod tests {
     fn what_cannot_be_granted_is_left_out() {
         let config = serde_json::json!({
             "bounding": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN", "CAP_KILL"],
-            "effective": ["CAP_CHOWN", "CAP_BPF"], "inheritable": ["CAP_CHOWN", "CAP_NET_RAW"],
+            "effective": ["CAP_CHOWN", "CAP_BPF", "CAP_SYSLOG"], "inheritable": ["CAP_CHOWN", "CAP_NET_RAW"],
             "ambient": ["CAP_CHOWN", "CAP_KILL"],
         });
         let mut warnings = Vec::new();
@@ -142,9 +143,9 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "process.capabilities.effective: CAP_BPF is left out: it is not in permitted",
-                "process.capabilities.inheritable: CAP_NET_RAW is left out: it is not in bounding",
-                "process.capabilities.ambient: CAP_KILL is left out: it is not in both permitted and inheritable",
+                "process.capabilities.effective: not in permitted, and left out: CAP_SYSLOG, CAP_BPF",
+                "process.capabilities.inheritable: not in bounding, and left out: CAP_NET_RAW",
+                "process.capabilities.ambient: not in both permitted and inheritable, and left out: CAP_KILL",
             ]
         );
     }

@@ -15,6 +15,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchdir;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// fsconfig(2) takes strings of at most this many bytes.
 const LONGEST_VALUE: usize = 255;
@@ -83,7 +84,7 @@ fn make_with_context(fs: &Fs, extra: &Extra) -> Result<OwnedFd> {
         set_string(&context, "mode", format!("{mode:o}").as_bytes())?;
     }
     set_options(&context, &fs.options)?;
-    if let Some(label) = &fs.label {
+    if let Some(label) = effective_label(fs) {
         set_string(&context, "context", label.as_bytes())?;
     }
     configured(&context, context.create(), &format!("fsconfig create {}", fs.fstype))?;
@@ -183,8 +184,21 @@ fn old_options(fs: &Fs, extra: &Extra) -> (MsFlags, String) {
             },
         }
     }
-    data.extend(fs.label.as_ref().map(|label| format!("context=\"{label}\"")));
+    data.extend(effective_label(fs).map(|label| format!("context=\"{label}\"")));
     (flags, data.join(","))
+}
+
+/// The label, where there is something that takes it: without SELinux the filesystem itself would be given `context=`
+/// and refuse it, but the label then has no meaning (runtime-tools, `linux_mount_label`).
+fn effective_label(fs: &Fs) -> Option<&str> {
+    fs.label.as_deref().filter(|_| selinux_is_on())
+}
+
+/// SELinux registers its filesystem if and only if it is on. Where that cannot be seen, the kernel shall judge the label.
+fn selinux_is_on() -> bool {
+    static ON: OnceLock<bool> = OnceLock::new();
+    let registered = |table: String| table.lines().any(|line| line.ends_with("\tselinuxfs"));
+    *ON.get_or_init(|| std::fs::read_to_string("/proc/filesystems").map_or(true, registered))
 }
 
 /// The host's own sysfs in the place of a new one that the kernel refused: for a user namespace that shares the host's

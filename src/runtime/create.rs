@@ -20,6 +20,7 @@ use crate::{clock, hooks, log, rdt};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -32,7 +33,7 @@ pub fn create(context: &Context, args: &CreateArgs) -> Result<()> {
     let sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
     sockets.check_terminal(&plan)?;
-    let mut creation = Creation::begin(context, args, plan, host, Starter::StartCommand, sockets.console)?;
+    let creation = Creation::begin(context, args, plan, host, Starter::StartCommand, sockets.console)?;
     creation.finish(args, sockets.pidfd.as_ref(), ToInit::Go)
 }
 
@@ -113,7 +114,7 @@ impl Creation {
     }
 
     /// Makes the container known by its init file, pid file and pidfd, and lets init go on.
-    pub fn finish(&mut self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>, then: ToInit) -> Result<()> {
+    pub fn finish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>, then: ToInit) -> Result<()> {
         let attempt = self.publish(args, pidfd_socket).and_then(|()| self.channel.tell_init(then));
         if let (Err(_), Some(path)) = (&attempt, &args.pid_file) {
             // Made a moment ago, if at all; the first error is the one to tell.
@@ -350,8 +351,22 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     let temporary = path.with_file_name(temporary);
-    std::fs::write(&temporary, pid.to_string())
-        .call(|| format!("write {}", temporary.display()))
-        .context("--pid-file")?;
-    std::fs::rename(&temporary, path).call(|| format!("rename to {}", path.display())).context("--pid-file")
+    let write = || -> Result<()> {
+        let create = || std::fs::OpenOptions::new().write(true).create_new(true).open(&temporary);
+        let file = match create() {
+            // Left by one that was killed, or laid as a trap: a link is not followed.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                std::fs::remove_file(&temporary).call(|| format!("unlink {}", temporary.display()))?;
+                create()
+            }
+            file => file,
+        };
+        let mut file = file.call(|| format!("create {}", temporary.display()))?;
+        file.write_all(pid.to_string().as_bytes()).call(|| format!("write {}", temporary.display()))?;
+        std::fs::rename(&temporary, path).call(|| format!("rename to {}", path.display()))
+    };
+    write().context("--pid-file").inspect_err(|_| {
+        // Mostly it was never made.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }

@@ -45,22 +45,24 @@ impl Foreground {
             PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
-        if let Some(session) = &self.session {
-            session.add_poll_fds(&mut fds);
-        }
+        let interests = self.session.as_ref().map(Session::interests);
+        let wanted = interests.iter().flatten().filter(|(_, events)| !events.is_empty());
+        fds.extend(wanted.map(|(fd, events)| PollFd::new(*fd, *events)));
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => return Ok(false),
             result => result.call(|| "poll".into())?,
         };
-        let ready: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
-        drop(fds);
-        if !ready[1].is_empty() {
+        let mut results = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let mut next = || results.next().unwrap_or(PollFlags::empty());
+        let (ended, signalled) = (!next().is_empty(), !next().is_empty());
+        let ready = interests.map(|all| all.map(|(_, events)| if events.is_empty() { events } else { next() }));
+        if signalled {
             self.forward_signals(init)?;
         }
-        if let Some(session) = &mut self.session {
-            session.transfer(&ready[2..])?;
+        if let (Some(session), Some(ready)) = (&mut self.session, ready) {
+            session.transfer(ready);
         }
-        Ok(!ready[0].is_empty())
+        Ok(ended)
     }
 
     fn forward_signals(&mut self, init: &InitProcess) -> Result<()> {

@@ -5,12 +5,17 @@ use super::record::Record;
 use crate::log;
 use crate::state::{State, Status};
 use crate::store::{Access, Entry, NotFound};
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 
 /// The state of one container.
 pub fn state(context: &Context, id: &str) -> Result<State> {
     let entry = context.store().open(id, Access::Read)?;
-    describe(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed; delete it"))
+    match describe(&entry)? {
+        Some(state) => Ok(state),
+        None if !entry.is_linked() => bail!(NotFound(id.to_owned())),
+        None if entry.is_busy()? => bail!("container {id} is being created or deleted"),
+        None => bail!("container {id} is damaged: its create was killed; delete it"),
+    }
 }
 
 /// The states of all containers, by id. One that cannot be read is a warning, one that has just gone is nothing.
@@ -18,11 +23,19 @@ pub fn list(context: &Context) -> Result<Vec<State>> {
     let store = context.store();
     let mut states = Vec::new();
     for id in store.ids()? {
-        let described = store.open(&id, Access::Read).and_then(|entry| describe(&entry));
-        match described {
+        let entry = match store.open(&id, Access::Read) {
+            Ok(entry) => entry,
+            Err(error) if error.downcast_ref::<NotFound>().is_some() => continue,
+            Err(error) => {
+                log::warn(format_args!("container {id}: {error:#}"));
+                continue;
+            }
+        };
+        match describe(&entry) {
             Ok(Some(state)) => states.push(state),
+            // On its way in or out.
+            Ok(None) if !entry.is_linked() || entry.is_busy()? => {}
             Ok(None) => log::warn(format_args!("container {id} is damaged: its create was killed; delete it")),
-            Err(error) if error.downcast_ref::<NotFound>().is_some() => {}
             Err(error) => log::warn(format_args!("container {id}: {error:#}")),
         }
     }

@@ -1,8 +1,9 @@
 //! `run`: create and start in one, and in the foreground also the wait and the delete.
 
-use super::create::{Creation, Sockets, Starter};
+use super::create::{self, Creation, Sockets, Starter};
 use super::dialogue::hear_start;
 use super::foreground::Foreground;
+use super::record::Record;
 use super::terminal::Terminal;
 use super::{Context, CreateArgs, RunArgs, delete, start};
 use crate::ipc::ToInit;
@@ -38,14 +39,15 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
         process::set_child_subreaper().call(|| "prctl PR_SET_CHILD_SUBREAPER".into())?;
     }
 
-    let mut creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
+    let creation = Creation::begin(context, args, plan, host, Starter::Creator, sockets.console.take())?;
     // Before the program starts: no signal is lost.
     let foreground = if run.detach { Ok(None) } else { Foreground::take_over(terminal).map(Some) };
     let foreground = creation.or_undo(foreground)?;
     creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
     let Creation { entry, record, init, channel } = creation;
     let started = hear_start(&channel);
-    let failed_to_start = started.is_err();
+    // A hook's failure is dealt with in `after_start`.
+    let failed_to_start = started.as_ref().is_err_and(|error| !create::failed_in_hook(error));
     let result = start::after_start(&entry, &record, Some(init.pid), started);
     if failed_to_start && !run.keep {
         // The program never ran: `run` leaves nothing, as a failed `create`.
@@ -55,11 +57,13 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     }
     result?;
     let Some(foreground) = foreground else { return Ok(0) };
-    // Other commands may now work on the container.
-    drop(entry);
+    // Other commands may now work on the container, and one may delete it and create another under its id.
+    let entry = entry.unlock()?;
     let code = foreground.wait_for(&init)?;
-    if !run.keep {
-        delete::delete(context, &args.id, true)?;
+    if !run.keep
+        && let Some(entry) = entry.lock_again()?
+    {
+        delete::destroy(&entry, Record::of(&entry)?.as_ref())?;
     }
     Ok(code)
 }

@@ -1,9 +1,10 @@
 //! The caller's terminal and the container's, joined for a foreground `run`.
 
+use crate::log;
 use crate::sys::{Call, Errno, tty};
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::collections::VecDeque;
@@ -67,33 +68,46 @@ pub(super) struct Session {
 struct Pipe {
     pending: VecDeque<u8>,
     ended: bool,
+    complained: bool,
 }
 
 impl Pipe {
     /// Reads once; the end of file, or a hang-up of the other side, ends the pipe.
-    fn fill(&mut self, from: BorrowedFd) -> Result<()> {
+    fn fill(&mut self, from: BorrowedFd) {
         let mut buffer = [0u8; 8192];
         match nix::unistd::read(from, &mut buffer) {
-            // EIO: the last holder of the slave has closed it.
-            Ok(0) | Err(Errno::EIO) => self.ended = true,
+            Ok(0) => self.ended = true,
             Ok(n) => self.pending.extend(&buffer[..n]),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(errno).call(|| "read a terminal".into()),
+            // EIO: the last holder of the slave has closed it.
+            Err(errno) => {
+                self.ended = true;
+                self.complain("read", errno);
+            }
         }
-        Ok(())
     }
 
-    /// Writes once what fits.
-    fn flush(&mut self, to: BorrowedFd) -> Result<()> {
+    /// Writes once what fits. At most a page: that is what a pipe which is ready has room for, and a write that waits
+    /// for its reader would keep signals from the container.
+    fn flush(&mut self, to: BorrowedFd) {
         let (bytes, _) = self.pending.as_slices();
-        match nix::unistd::write(to, bytes) {
+        match nix::unistd::write(to, &bytes[..bytes.len().min(4096)]) {
             Ok(n) => drop(self.pending.drain(..n)),
-            // Nobody reads any more: what was meant for them is lost.
-            Err(Errno::EIO | Errno::EPIPE) => self.pending.clear(),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(errno).call(|| "write to a terminal".into()),
+            // Nobody reads any more, or the disk is full: what was meant for them is lost, the container goes on.
+            Err(errno) => {
+                self.pending.clear();
+                self.complain("write to", errno);
+            }
         }
-        Ok(())
+    }
+
+    /// Once, and not of a side that has just gone.
+    fn complain(&mut self, what: &str, errno: Errno) {
+        if !matches!(errno, Errno::EIO | Errno::EPIPE) && !self.complained {
+            self.complained = true;
+            log::warn(format_args!("{what} a terminal: {errno}"));
+        }
     }
 
     fn wants_more(&self) -> bool {
@@ -102,36 +116,35 @@ impl Pipe {
 }
 
 impl Session {
-    /// Three entries: the caller's stdin, the master, the caller's stdout.
-    pub fn add_poll_fds<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+    /// The caller's stdin, the master and the caller's stdout, each with what it is waited for. Nothing is: leave it out
+    /// of the poll, which would report its hang-up for ever.
+    pub fn interests(&self) -> [(BorrowedFd<'_>, PollFlags); 3] {
         let when = |wanted: bool, flag: PollFlags| if wanted { flag } else { PollFlags::empty() };
-        fds.push(PollFd::new(self.stdin.as_fd(), when(self.input.wants_more(), PollFlags::POLLIN)));
+        let hung_up = self.output.ended;
         let master = when(self.output.wants_more(), PollFlags::POLLIN)
-            | when(!self.input.pending.is_empty(), PollFlags::POLLOUT);
-        // A hang-up is reported whether asked for or not: an ended master is taken out of the poll by a negative fd,
-        // which PollFd cannot express, so stdout stands in for it.
-        let fd = if self.output.ended { self.stdout.as_fd() } else { self.master.as_fd() };
-        fds.push(PollFd::new(fd, if self.output.ended { PollFlags::empty() } else { master }));
-        fds.push(PollFd::new(self.stdout.as_fd(), when(!self.output.pending.is_empty(), PollFlags::POLLOUT)));
+            | when(!hung_up && !self.input.pending.is_empty(), PollFlags::POLLOUT);
+        [
+            (self.stdin.as_fd(), when(!hung_up && self.input.wants_more(), PollFlags::POLLIN)),
+            (self.master.as_fd(), master),
+            (self.stdout.as_fd(), when(!self.output.pending.is_empty(), PollFlags::POLLOUT)),
+        ]
     }
 
-    /// Moves bytes as far as the three entries' results allow.
-    pub fn transfer(&mut self, ready: &[PollFlags]) -> Result<()> {
-        let [from_caller, master, to_caller] = ready else { return Ok(()) };
+    /// Moves bytes as far as the results of [`Session::interests`] allow.
+    pub fn transfer(&mut self, [from_caller, master, to_caller]: [PollFlags; 3]) {
         let readable = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-        if from_caller.intersects(readable) && self.input.wants_more() {
-            self.input.fill(self.stdin.as_fd())?;
+        if from_caller.intersects(readable) {
+            self.input.fill(self.stdin.as_fd());
         }
-        if !self.output.ended && master.intersects(readable) && self.output.wants_more() {
-            self.output.fill(self.master.as_fd())?;
+        if master.intersects(readable) && self.output.wants_more() {
+            self.output.fill(self.master.as_fd());
         }
-        if master.contains(PollFlags::POLLOUT) && !self.input.pending.is_empty() {
-            self.input.flush(self.master.as_fd())?;
+        if master.contains(PollFlags::POLLOUT) {
+            self.input.flush(self.master.as_fd());
         }
-        if !to_caller.is_empty() && !self.output.pending.is_empty() {
-            self.output.flush(self.stdout.as_fd())?;
+        if !to_caller.is_empty() {
+            self.output.flush(self.stdout.as_fd());
         }
-        Ok(())
     }
 
     /// After the process has ended: what it wrote last still reaches the caller.
@@ -139,11 +152,17 @@ impl Session {
         loop {
             let before = self.output.pending.len();
             if !self.output.ended {
-                self.output.fill(self.master.as_fd())?;
+                self.output.fill(self.master.as_fd());
             }
             let nothing_new = self.output.pending.len() == before;
             while !self.output.pending.is_empty() {
-                self.output.flush(self.stdout.as_fd())?;
+                // The caller's stdout may be non-blocking.
+                let mut fds = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut fds, PollTimeout::NONE) {
+                    Err(Errno::EINTR) => {}
+                    result => drop(result.call(|| "poll".into())?),
+                }
+                self.output.flush(self.stdout.as_fd());
             }
             if self.output.ended || nothing_new {
                 return Ok(());
@@ -169,7 +188,7 @@ impl Drop for Session {
         if let Some(saved) = &self.saved
             && let Err(errno) = tcsetattr(stdin(), SetArg::TCSANOW, saved)
         {
-            crate::log::warn(format_args!("the terminal's modes could not be restored: {errno}"));
+            log::warn(format_args!("the terminal's modes could not be restored: {errno}"));
         }
     }
 }

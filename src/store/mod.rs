@@ -158,6 +158,29 @@ impl Entry {
         &self.id
     }
 
+    /// Gives the lock back and stays with the directory.
+    pub fn unlock(self) -> Result<Entry> {
+        let dir = match self.dir {
+            Handle::Plain(fd) => fd,
+            Handle::Locked(lock) => lock.unlock().map_err(|(_, errno)| errno).call(|| format!("unlock {}", self.id))?,
+        };
+        Ok(Entry { dir: Handle::Plain(dir), ..self })
+    }
+
+    /// Waits for the lock; `None` when the container has been deleted. One that was created under the same id since is
+    /// another one.
+    pub fn lock_again(self) -> Result<Option<Entry>> {
+        let Handle::Plain(mut dir) = self.dir else { return Ok(Some(self)) };
+        let lock = loop {
+            match Flock::lock(dir, FlockArg::LockExclusive) {
+                Ok(lock) => break lock,
+                Err((back, Errno::EINTR)) => dir = back,
+                Err((_, errno)) => return Err(errno).call(|| format!("flock {}", self.id)),
+            }
+        };
+        Ok(Some(Entry { dir: Handle::Locked(lock), ..self }).filter(Entry::is_linked))
+    }
+
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
@@ -228,7 +251,8 @@ impl Entry {
         }
     }
 
-    fn is_linked(&self) -> bool {
+    /// Whether the container has not been deleted.
+    pub fn is_linked(&self) -> bool {
         let by_path =
             nix::sys::stat::fstatat(nix::fcntl::AT_FDCWD, &self.root.join(&self.id), AtFlags::AT_SYMLINK_NOFOLLOW);
         match (by_path, fstat(self.dir())) {
@@ -301,6 +325,16 @@ mod tests {
         assert_eq!(store.open("a", Access::Read).unwrap_err().to_string(), "container does not exist: a");
         store.create("a").unwrap();
         assert_eq!(store.ids().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn who_gives_the_lock_back_takes_no_successor() {
+        let (_dir, store) = store();
+        let first = store.create("a").unwrap().unlock().unwrap();
+        let first = first.lock_again().unwrap().unwrap().unlock().unwrap();
+        store.open("a", Access::Change).unwrap().remove().unwrap();
+        let _second = store.create("a").unwrap();
+        assert!(first.lock_again().unwrap().is_none());
     }
 
     #[test]

@@ -10,10 +10,13 @@ use std::os::fd::OwnedFd;
 impl Entry {
     /// The status and, when there is one, the pid of the container's process.
     pub fn status(&self) -> Result<(Status, Option<i32>)> {
-        let Some(init) = self.init()? else {
-            let status = if self.is_busy()? { Status::Creating } else { Status::Stopped };
-            return Ok((status, None));
+        let init = match self.init()? {
+            None if self.is_busy()? => return Ok((Status::Creating, None)),
+            // The creator may have finished between the two looks.
+            None => self.init()?,
+            found => found,
         };
+        let Some(init) = init else { return Ok((Status::Stopped, None)) };
         if !is_alive(init.pid, init.start_time) {
             return Ok((Status::Stopped, None));
         }
@@ -26,8 +29,8 @@ impl Entry {
 
     /// Whether init still listens for `start`. The connection carries nothing, and init passes over it.
     fn is_waiting(&self) -> Result<bool> {
-        match socket::connect_in(self.dir(), START_SOCKET) {
-            Ok(_) => Ok(true),
+        match socket::knock_in(self.dir(), START_SOCKET) {
+            Ok(()) => Ok(true),
             Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
             Err(errno) => Err(errno).call(|| format!("connect {START_SOCKET} of container {}", self.id())),
         }

@@ -160,10 +160,38 @@ pub fn setdomainname(name: &str) -> nix::Result<()> {
     check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Gives SIGPIPE its default action again and unblocks all signals.
+/// Gives every signal its default action again, also those that the caller of the program ignores (`nohup`, a shell's
+/// `&`), and unblocks all.
 pub fn reset_signals() -> nix::Result<()> {
-    use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
-    // SAFETY: SigDfl installs no handler.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    // The kernel's struct sigaction: all zeroes is SIG_DFL, no flags, an empty mask. 32 bytes at most.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: rt_sigaction reads one kernel sigaction, which `default` is, and no handler is installed. The raw call
+        // because the C library keeps 32 and 33 to itself, which an exec passes on like the others.
+        let ret = unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), size_of::<u64>())
+        };
+        match check(ret) {
+            // SIGKILL and SIGSTOP.
+            Ok(_) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    unblock_signals()
+}
+
+fn unblock_signals() -> nix::Result<()> {
+    use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+}
+
+/// Lets the command begin without blocked signals, where this process has blocked some.
+pub fn with_unblocked_signals(command: &mut std::process::Command) -> nix::Result<()> {
+    use std::os::unix::process::CommandExt;
+    if nix::sys::signal::SigSet::thread_get_mask()? == nix::sys::signal::SigSet::empty() {
+        return Ok(());
+    }
+    // SAFETY: sigprocmask is async-signal-safe and the closure allocates nothing.
+    unsafe { command.pre_exec(|| unblock_signals().map_err(std::io::Error::from)) };
+    Ok(())
 }

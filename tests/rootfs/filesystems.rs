@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     ("fs_overlay_with_long_options", overlay_long),
     ("fs_remount", remount),
     ("fs_remount_wins_over_late_readonly", remount_after_readonly),
+    ("fs_label_without_selinux", label),
     ("fs_tmpcopyup", copy_up),
     ("fs_tmpcopyup_with_given_mode", copy_up_given_mode),
     ("fs_in_a_user_namespace", in_user_namespace_all),
@@ -248,6 +249,26 @@ fn remount_after_readonly(host: &Host) {
         change("/tmp", Attr { clear: MOUNT_ATTR_RDONLY, ..Attr::default() }, None, Vec::new()),
     ];
     host.run(mounts, || assert!(writable("/tmp")));
+}
+
+/// A label changes nothing where SELinux is off, by either call that makes filesystems.
+fn label(host: &Host) {
+    if read_text("/proc/filesystems").contains("selinuxfs") {
+        return;
+    }
+    let with = |path: &str, options: Vec<FsOption>| {
+        fs_as("tmpfs", path, |f| {
+            f.label = Some("system_u:object_r:container_file_t:s0:c1,c2".into());
+            f.options = options;
+        })
+    };
+    host.run(vec![with("/a", vec![value("size", "8k")]), with("/b", vec![flag("iversion")])], || {
+        assert!(mount_line("/a").contains("size=8k"));
+        mount_line("/b");
+    });
+    // Whoever writes the option itself is told.
+    let error = host.error(vec![fs_as("tmpfs", "/a", |f| f.options = vec![value("context", "u:r:t:s0")])]);
+    assert!(error.contains("Unknown parameter 'context'"), "{error}");
 }
 
 fn copy_up(host: &Host) {
