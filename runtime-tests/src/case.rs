@@ -396,7 +396,7 @@ impl Drop for Case {
             let running = Running::start(command, &self.dir, "last-delete");
             if failing {
                 // Whatever comes of it; a second panic would abort the whole test binary.
-                let _ = std::panic::catch_unwind(|| running.finish_within(Duration::from_secs(10)));
+                running.wait_within(Duration::from_secs(10));
             } else {
                 running.finish();
             }
