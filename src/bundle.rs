@@ -10,7 +10,7 @@ use crate::sys::{Call, Errno};
 use anyhow::{Context, anyhow, bail};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde::Deserialize;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -82,6 +82,12 @@ impl Bundle {
             repair::refuse_nul(&bundle.spec, &mut bundle.misfits);
         }
         Ok(bundle)
+    }
+
+    /// Whether the config asks for a user namespace, new or joined.
+    pub fn has_user_namespace(&self) -> bool {
+        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        namespaces.into_iter().flatten().any(|namespace| namespace.typ() == LinuxNamespaceType::User)
     }
 }
 

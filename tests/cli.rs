@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn rvol() -> Command {
@@ -96,4 +98,57 @@ fn closed_standard_descriptors_are_no_danger() {
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.starts_with("time=\"") && text.ends_with("msg=\"kill x: unknown signal NOSUCH\"\n"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// Several faults are one error: a heading and a line for each, and one record of the log.
+#[test]
+fn all_faults_of_a_config_are_one_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().to_str().unwrap();
+    let config =
+        r#"{"ociVersion": "1.3.0", "root": {"path": "r"}, "mounts": [{"destination": "tmp"}], "hostname": "a"}"#;
+    fs::write(dir.path().join("config.json"), config.replace("tmp", "tmp\\u0000")).unwrap();
+    let log = dir.path().join("log");
+    let log_flag = format!("--log={}", log.display());
+    for (format, command) in [("json", "plan"), ("text", "plan"), ("json", "create")] {
+        let _ = fs::remove_file(&log);
+        let operands = if command == "plan" { vec![bundle] } else { vec!["--bundle", bundle, "c1"] };
+        let (code, out, err) =
+            run(&[&[&log_flag, "--log-format", format, "--root=/nonexistent", command], &operands[..]].concat());
+        assert_eq!((code, out.as_str()), (1, ""));
+        let (heading, faults) = err.split_once('\n').unwrap();
+        assert!(
+            heading.starts_with("rvol-runc: ") && heading.ends_with(&format!("{} faults:", faults.lines().count())),
+            "{err}"
+        );
+        assert!(faults.lines().count() > 1 && faults.lines().all(|line| line.starts_with("  ")), "{err}");
+        let text = fs::read_to_string(&log).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        if format == "json" {
+            let record: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(format!("rvol-runc: {}\n", record["msg"].as_str().unwrap()), err);
+        }
+    }
+}
+
+/// What only root can create is planned as for root, whoever asks.
+#[test]
+fn a_plan_needs_no_privilege() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(dir.path(), 0o755);
+    let bundle = dir.path().to_str().unwrap();
+    assert_eq!(run(&["spec", "--bundle", bundle]).0, 0);
+    mode(&dir.path().join("config.json"), 0o644);
+    let (code, plan, err) = run(&["plan", bundle]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    // Where the build is may be closed to others.
+    let binary = dir.path().join("rvol-runc");
+    fs::copy(env!("CARGO_BIN_EXE_rvol-runc"), &binary).unwrap();
+    let output = Command::new(&binary).args(["plan", bundle]).uid(65534).gid(65534).output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), plan);
 }

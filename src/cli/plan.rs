@@ -40,7 +40,7 @@ fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
         no_new_keyring: matches.is_set(&NO_NEW_KEYRING),
         ..CreateArgs::default()
     };
-    let (plan, _) = runtime::plan(&globals.context_without_state(), &args)?;
+    let plan = runtime::preview(&globals.context_without_state(), &args)?;
     let text = match format {
         "json" => serde_json::to_string_pretty(&plan).context("write plan as JSON")? + "\n",
         _ => plan.to_string(),

@@ -2,12 +2,14 @@
 
 use super::Init;
 use crate::ipc::{Channel, FromInit, ToInit};
+use crate::plan::Plan;
 use crate::plan::namespaces::{Namespace, Namespaces, TimeOffset};
+use crate::plan::sysctl::{self, Owner};
 use crate::sys::ns::{self, CLONE_NEWTIME, Cloned, Parent};
 use crate::sys::{Call, Errno, process};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat, stat};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -72,7 +74,10 @@ struct Join {
 
 impl Joins {
     /// Opens the namespaces that the plan names by path.
-    pub fn open(namespaces: &Namespaces) -> Result<Joins> {
+    ///
+    /// Fails where one is the runtime's own and sysctls are to be set in it: they would be the host's.
+    pub fn open(plan: &Plan) -> Result<Joins> {
+        let namespaces = &plan.namespaces;
         let open_path = |namespace: &Namespace, kind: &str| match namespace {
             Namespace::Join(path) => open_namespace(path, kind).map(Some),
             Namespace::New | Namespace::Inherit => Ok(None),
@@ -91,7 +96,35 @@ impl Joins {
                 others.push(Join { kind, name, fd });
             }
         }
-        Ok(Joins { user: open_path(&namespaces.user, "user")?, pid: open_path(&namespaces.pid, "pid")?, others })
+        let joins =
+            Joins { user: open_path(&namespaces.user, "user")?, pid: open_path(&namespaces.pid, "pid")?, others };
+        joins.check_sysctls(&plan.sysctl)?;
+        Ok(joins)
+    }
+
+    /// Planning has refused the runtime's own namespaces as far as their paths tell.
+    fn check_sysctls(&self, sysctls: &[(String, String)]) -> Result<()> {
+        for (file, _) in sysctls {
+            let (kind, name, own) = match sysctl::owner(file) {
+                Some(Owner::Network) => (NEWNET, "network", "/proc/self/ns/net"),
+                Some(Owner::Ipc) => (NEWIPC, "ipc", "/proc/self/ns/ipc"),
+                Some(Owner::Uts) => (NEWUTS, "uts", "/proc/self/ns/uts"),
+                Some(Owner::User) => (NEWUSER, "user", "/proc/self/ns/user"),
+                None => continue,
+            };
+            let joined = if kind == NEWUSER { self.user.as_ref() } else { self.other(kind) };
+            let Some(joined) = joined else { continue };
+            let joined = fstat(joined).call(|| format!("fstat the {name} namespace"))?;
+            let own = stat(own).call(|| format!("stat {own}"))?;
+            if (joined.st_dev, joined.st_ino) == (own.st_dev, own.st_ino) {
+                bail!("linux.sysctl.{file}: the {name} namespace is the host's own");
+            }
+        }
+        Ok(())
+    }
+
+    fn other(&self, kind: u64) -> Option<&OwnedFd> {
+        self.others.iter().find(|join| join.kind == kind).map(|join| &join.fd)
     }
 
     /// The pid namespace that the runtime itself enters around the clone.

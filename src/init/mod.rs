@@ -270,6 +270,8 @@ struct Identity<'a> {
     filter: &'a Filter<'a>,
 }
 
+/// After the cgroup is entered: with RT_GROUP_SCHED a v1 cpu cgroup takes no realtime process unless it has a realtime
+/// runtime of its own (`linux.resources.cpu.realtimeRuntime`; a new one has 0), nor does it let one become that.
 fn set_attributes(process: &Process) -> Result<()> {
     if let Some(scheduler) = &process.scheduler {
         attributes::scheduler(scheduler).context("process.scheduler")?;

@@ -51,23 +51,43 @@ fn check(file: &str, spec: &Spec, namespaces: &Namespaces, host: &Host) -> Resul
         Namespace::Join(path) if is_our_own(path) => Err(format!("would be set in the host's namespace, {path:?}")),
         _ => Ok(()),
     };
-    match file.split_once('/').unwrap_or((file, "")) {
-        ("net", _) => own(&namespaces.network, "a network"),
-        ("fs", name) if name.starts_with("mqueue/") => own(&namespaces.ipc, "an ipc"),
-        ("kernel", name) if IPC.contains(&name) => own(&namespaces.ipc, "an ipc"),
-        ("kernel", "hostname") => Err("is what the property hostname is for".into()),
-        ("kernel", "domainname") if spec.domainname().as_ref().is_some_and(|d| !d.is_empty()) => {
+    match (owner(file), file) {
+        (Some(Owner::Network), _) => own(&namespaces.network, "a network"),
+        (Some(Owner::Ipc), _) => own(&namespaces.ipc, "an ipc"),
+        (None, "kernel/hostname") => Err("is what the property hostname is for".into()),
+        (Some(Owner::Uts), _) if spec.domainname().as_ref().is_some_and(|d| !d.is_empty()) => {
             Err("conflicts with the property domainname".into())
         }
-        ("kernel", "domainname") => own(&namespaces.uts, "a uts"),
-        ("kernel", "pid_max") if host.kernel >= OWN_PID_MAX && namespaces.pid == Namespace::New => Ok(()),
-        ("user", _) => own(&namespaces.user, "a user"),
-        _ => Err("is not in a namespace: it would change the host".into()),
+        (Some(Owner::Uts), _) => own(&namespaces.uts, "a uts"),
+        (None, "kernel/pid_max") if host.kernel >= OWN_PID_MAX && namespaces.pid == Namespace::New => Ok(()),
+        (Some(Owner::User), _) => own(&namespaces.user, "a user"),
+        (None, _) => Err("is not in a namespace: it would change the host".into()),
+    }
+}
+
+/// The kind of namespace, of those that can also be joined, to which a file of sysctls belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    Network,
+    Ipc,
+    Uts,
+    User,
+}
+
+/// The owner of a file below `/proc/sys`.
+pub fn owner(file: &str) -> Option<Owner> {
+    match file.split_once('/')? {
+        ("net", _) => Some(Owner::Network),
+        ("fs", name) if name.starts_with("mqueue/") => Some(Owner::Ipc),
+        ("kernel", name) if IPC.contains(&name) => Some(Owner::Ipc),
+        ("kernel", "domainname") => Some(Owner::Uts),
+        ("user", _) => Some(Owner::User),
+        _ => None,
     }
 }
 
 /// True for paths that always mean the runtime's own namespaces. That another path leads to the same namespace can only
-/// be seen when it is open.
+/// be seen when it is open: whoever opens it looks.
 fn is_our_own(path: &std::path::Path) -> bool {
     ["/proc/self/ns/", "/proc/thread-self/ns/"].iter().any(|own| path.starts_with(own))
 }

@@ -163,7 +163,7 @@ impl Parts {
                 Some(process) => Labels::check(process, &mut |text| log::warn(format_args!("{}: {text}", plan.id)))?,
                 None => Labels::default(),
             },
-            joins: Joins::open(&plan.namespaces)?,
+            joins: Joins::open(plan)?,
             host,
         })
     }
@@ -239,7 +239,9 @@ impl Making<'_> {
                 not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
             }),
         };
+        cgroup.complete()?;
         drop((theirs, start, console, cgroup));
+        log::debug(format_args!("{}: init is process {pid}", plan.id));
         let dialogue = Dialogue::new(ours, progress);
         let mut init = self.init.insert(InitProcess { pid, pidfd });
         if lineage == Lineage::Grandchild {

@@ -70,12 +70,30 @@ pub struct RunArgs {
 }
 
 /// Reads the bundle and plans; no side effects.
-pub fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
+fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
     let host = Host::probe()?;
-    let bundle = Bundle::load(&args.bundle).map_err(|error| match error {
+    let plan = plan_for(context, args, &load(args)?, &host)?;
+    Ok((plan, host))
+}
+
+/// The plan to show to anybody: a container that only root can create is planned as root's `create` would.
+pub fn preview(context: &Context, args: &CreateArgs) -> Result<Plan> {
+    let mut host = Host::probe()?;
+    let bundle = load(args)?;
+    if !bundle.has_user_namespace() {
+        (host.uid, host.gid) = (0, 0);
+    }
+    plan_for(context, args, &bundle, &host)
+}
+
+fn load(args: &CreateArgs) -> Result<Bundle> {
+    Bundle::load(&args.bundle).map_err(|error| match error {
         LoadError::File(error) => error,
         LoadError::Shape(problems) => Problems(problems).into(),
-    })?;
+    })
+}
+
+fn plan_for(context: &Context, args: &CreateArgs, bundle: &Bundle, host: &Host) -> Result<Plan> {
     let request = Request {
         id: args.id.clone(),
         bundle: bundle.dir.clone(),
@@ -83,6 +101,5 @@ pub fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
         no_new_keyring: args.no_new_keyring,
         cgroup_manager: context.cgroup_manager,
     };
-    let plan = Plan::new(&bundle, &request, &host).map_err(Problems)?;
-    Ok((plan, host))
+    Ok(Plan::new(bundle, &request, host).map_err(Problems)?)
 }

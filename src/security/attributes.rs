@@ -81,9 +81,13 @@ pub fn scheduler(scheduler: &Scheduler) -> Result<()> {
         ..SchedAttr::default()
     };
     process::sched_setattr(&attr).call(|| format!("sched_setattr policy {}", scheduler.policy)).map_err(|error| {
-        let why = match crate::sys::errno_of(&error) {
-            Some(Errno::EPERM) => "set the scheduler (needs CAP_SYS_NICE; a deadline also needs all CPUs)",
-            Some(Errno::EBUSY) => "set the scheduler (not enough bandwidth for this deadline)",
+        let why = match (crate::sys::errno_of(&error), scheduler.policy.cast_signed()) {
+            (Some(Errno::EPERM), libc::SCHED_FIFO | libc::SCHED_RR) => {
+                "set the scheduler (needs CAP_SYS_NICE and, in a cgroup v1 of cpu, linux.resources.cpu.realtimeRuntime)"
+            }
+            (Some(Errno::EPERM), libc::SCHED_DEADLINE) => "set the scheduler (needs CAP_SYS_NICE and all CPUs)",
+            (Some(Errno::EPERM), _) => "set the scheduler (needs CAP_SYS_NICE)",
+            (Some(Errno::EBUSY), _) => "set the scheduler (not enough bandwidth for this deadline)",
             _ => "set the scheduler",
         };
         error.context(why)

@@ -160,25 +160,15 @@ impl Entry {
 
     /// Gives the lock back and stays with the directory.
     pub fn unlock(self) -> Result<Entry> {
-        let dir = match self.dir {
-            Handle::Plain(fd) => fd,
-            Handle::Locked(lock) => lock.unlock().map_err(|(_, errno)| errno).call(|| format!("unlock {}", self.id))?,
-        };
-        Ok(Entry { dir: Handle::Plain(dir), ..self })
+        lock(self.dir(), Lock::Release).call(|| format!("unlock {}", self.id))?;
+        Ok(Entry { access: Access::Read, ..self })
     }
 
     /// Waits for the lock; `None` when the container has been deleted. One that was created under the same id since is
     /// another one.
     pub fn lock_again(self) -> Result<Option<Entry>> {
-        let Handle::Plain(mut dir) = self.dir else { return Ok(Some(self)) };
-        let lock = loop {
-            match Flock::lock(dir, FlockArg::LockExclusive) {
-                Ok(lock) => break lock,
-                Err((back, Errno::EINTR)) => dir = back,
-                Err((_, errno)) => return Err(errno).call(|| format!("flock {}", self.id)),
-            }
-        };
-        Ok(Some(Entry { dir: Handle::Locked(lock), ..self }).filter(Entry::is_linked))
+        lock(self.dir(), Lock::Exclusive).call(|| format!("flock {}", self.id))?;
+        Ok(Some(Entry { access: Access::Change, ..self }).filter(Entry::is_linked))
     }
 
     pub fn dir(&self) -> BorrowedFd<'_> {

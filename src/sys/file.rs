@@ -107,6 +107,8 @@ pub enum Lock {
     Exclusive,
     /// EWOULDBLOCK where another open file has the exclusive one.
     TryShared,
+    /// Gives it back, whatever copies of the open file there are.
+    Release,
 }
 
 /// `flock(2)`; EINTR is retried. The lock ends when the last copy of the open file is closed, in a fork too.
@@ -114,6 +116,7 @@ pub fn lock(fd: BorrowedFd, lock: Lock) -> nix::Result<()> {
     let operation = match lock {
         Lock::Exclusive => libc::LOCK_EX,
         Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
+        Lock::Release => libc::LOCK_UN,
     };
     loop {
         // SAFETY: no pointers are passed.

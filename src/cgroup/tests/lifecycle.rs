@@ -9,7 +9,7 @@ fn directories_are_made_and_removed() {
         let intent = intend(&at(&format!("{name}/deep/leaf")), &host).unwrap();
         let journal = intent.record().clone();
         assert!(directories(&journal).iter().all(|d| !d.exists()), "intend makes nothing");
-        let created = intent.create().unwrap();
+        let created = Made(intent.create().unwrap());
         assert_eq!(created.record(), &journal);
         assert!(directories(&journal).iter().all(|d| d.is_dir()));
         assert!(journal.processes().unwrap().is_empty());
@@ -32,8 +32,8 @@ fn directories_are_made_and_removed() {
 fn parents_of_others_stay() {
     for host in hosts() {
         let name = name();
-        let pod = create(&at(&name), &host).unwrap();
-        let first = create(&at(&format!("{name}/a")), &host).unwrap();
+        let pod = made(&at(&name), &host);
+        let first = made(&at(&format!("{name}/a")), &host);
         first.record().remove().unwrap();
         assert!(directories(pod.record()).iter().all(|d| d.is_dir()));
         pod.record().remove().unwrap();
@@ -44,8 +44,8 @@ fn parents_of_others_stay() {
 fn a_shared_parent_goes_with_the_last_user_only() {
     for host in hosts() {
         let name = name();
-        let a = create(&at(&format!("{name}/a")), &host).unwrap();
-        let b = create(&at(&format!("{name}/b")), &host).unwrap();
+        let a = made(&at(&format!("{name}/a")), &host);
+        let b = made(&at(&format!("{name}/b")), &host);
         a.record().remove().unwrap();
         assert!(directories(b.record()).iter().all(|d| d.is_dir()));
         b.record().remove().unwrap();
@@ -59,7 +59,7 @@ fn a_shared_parent_goes_with_the_last_user_only() {
 fn a_cgroup_in_use_is_refused() {
     for host in hosts() {
         let name = name();
-        let created = create(&at(&name), &host).unwrap();
+        let created = made(&at(&name), &host);
         let mut child = sleeper(created.record());
         let error = intend(&at(&name), &host).unwrap_err().to_string();
         assert!(error.ends_with("is in use by 1 processes"), "{error}");
@@ -71,7 +71,7 @@ fn a_cgroup_in_use_is_refused() {
 #[test]
 fn remove_kills_what_is_left_in_the_tree() {
     for host in hosts() {
-        let created = create(&at(&name()), &host).unwrap();
+        let created = made(&at(&name()), &host);
         let record = created.record();
         let mut children = vec![sleeper(record), sleeper(record)];
         for directory in directories(record) {
@@ -96,7 +96,7 @@ fn remove_kills_what_is_left_in_the_tree() {
 #[test]
 fn remove_works_on_a_frozen_cgroup() {
     for host in hosts() {
-        let created = create(&at(&name()), &host).unwrap();
+        let created = made(&at(&name()), &host);
         let record = created.record();
         let mut child = sleeper(record);
         assert!(!record.is_frozen().unwrap());
@@ -117,7 +117,7 @@ fn remove_works_on_a_frozen_cgroup() {
 #[test]
 fn a_very_deep_tree_is_removed() {
     for host in hosts() {
-        let created = create(&at(&name()), &host).unwrap();
+        let created = made(&at(&name()), &host);
         let record = created.record();
         let Some((_, top)) = record.directories().find(|(name, _)| ["", "unified"].contains(name)) else { continue };
         let mut here = nix::fcntl::open(&top, nix::fcntl::OFlag::O_RDONLY, nix::sys::stat::Mode::empty()).unwrap();
@@ -140,7 +140,7 @@ fn a_very_deep_tree_is_removed() {
 #[test]
 fn signals_reach_every_process() {
     for host in hosts() {
-        let created = create(&at(&name()), &host).unwrap();
+        let created = made(&at(&name()), &host);
         let record = created.record();
         let mut children = [sleeper(record), sleeper(record)];
         record.signal_all(libc::SIGUSR1).unwrap();
@@ -160,7 +160,7 @@ fn v1_is_entered_by_the_process_itself() {
     for host in hosts() {
         let CgroupMode::Legacy { hierarchies, .. } = &host.cgroup else { continue };
         let name = name();
-        let created = create(&at(&name), &host).unwrap();
+        let created = made(&at(&name), &host);
         // A v1 `tasks` file moves one thread: this one, whose children are born there.
         let status = std::thread::spawn(move || {
             created.enter_self().unwrap();
@@ -199,7 +199,7 @@ fn no_cgroups_matter_only_when_asked_for() {
         cgroup_root: "/sys/fs/cgroup".into(),
     };
     let default = Cgroup { place: Place::Default, ..at("demo") };
-    let created = create(&default, &host).unwrap();
+    let created = made(&default, &host);
     assert!(created.record().is_none() && created.into_fd().is_none());
     assert_eq!(created.notes(), ["no cgroup: no cgroup filesystem is mounted"]);
     created.record().remove().unwrap();

@@ -29,6 +29,28 @@ fn hosts() -> Vec<Host> {
     hosts
 }
 
+/// A cgroup that is removed with everything in it, however the test ends.
+struct Made(Created);
+
+impl std::ops::Deref for Made {
+    type Target = Created;
+
+    fn deref(&self) -> &Created {
+        &self.0
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let removed = self.0.record().remove();
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+    }
+}
+
+fn made(cgroup: &Cgroup, host: &Host) -> Made {
+    Made(create(cgroup, host).unwrap_or_else(|e| panic!("{e:#}")))
+}
+
 fn name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("rvol-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
