@@ -402,10 +402,6 @@ impl Drop for Case {
             }
         }
         let left = if failing { vec!["unknown".into()] } else { self.leaks() };
-        if !left.is_empty() {
-            leaks::clean(&self.token);
-            waiting::until(Duration::from_secs(2), || leaks::processes(&self.token).is_empty().then_some(()));
-        }
         leaks::clean(&self.token);
         // Never through a mount that could not be taken away.
         if leaks::mounts(&self.token).is_empty() {
