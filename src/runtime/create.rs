@@ -107,6 +107,7 @@ impl Creation {
                 Ok(Creation { entry, record, init, channel })
             }
             Err(error) => {
+                let error = explain_oom(error, &making.record);
                 undo(&entry, &making.record, making.init.as_ref(), failed_in_hook(&error));
                 Err(error)
             }
@@ -239,8 +240,7 @@ impl Making<'_> {
                 not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
             }),
         };
-        cgroup.complete()?;
-        drop((theirs, start, console, cgroup));
+        drop((theirs, start, console));
         log::debug(format_args!("{}: init is process {pid}", plan.id));
         let dialogue = Dialogue::new(ours, progress);
         let mut init = self.init.insert(InitProcess { pid, pidfd });
@@ -248,6 +248,8 @@ impl Making<'_> {
             let born = dialogue.hear_birth(init)?;
             init = self.init.insert(born);
         }
+        cgroup.complete()?;
+        drop(cgroup);
         if waits {
             prepare_init(plan, &self.record, init, &host, &prepared)?;
             dialogue.channel.tell_init(ToInit::Go)?;
@@ -310,6 +312,17 @@ impl Drop for PidNamespaceVisit {
         {
             log::warn(format_args!("setns back to the runtime's pid namespace: {errno}"));
         }
+    }
+}
+
+/// Says so if init was killed because the memory limit is too small for it.
+fn explain_oom(error: anyhow::Error, record: &Record) -> anyhow::Error {
+    // Only a better sentence: where the count cannot be read the first error stands.
+    match record.cgroup.oom_kills() {
+        Ok(kills) if kills > 0 => {
+            error.context("init was killed for want of memory: linux.resources.memory.limit is too small for a start")
+        }
+        _ => error,
     }
 }
 
