@@ -396,16 +396,12 @@ impl Drop for Case {
             let running = Running::start(command, &self.dir, "last-delete");
             if failing {
                 // Whatever comes of it; a second panic would abort the whole test binary.
-                let _ = std::panic::catch_unwind(|| running.finish_within(Duration::from_secs(10)));
+                running.wait_within(Duration::from_secs(10));
             } else {
                 running.finish();
             }
         }
         let left = if failing { vec!["unknown".into()] } else { self.leaks() };
-        if !left.is_empty() {
-            leaks::clean(&self.token);
-            waiting::until(Duration::from_secs(2), || leaks::processes(&self.token).is_empty().then_some(()));
-        }
         leaks::clean(&self.token);
         // Never through a mount that could not be taken away.
         if leaks::mounts(&self.token).is_empty() {

@@ -120,14 +120,20 @@ impl Running {
     }
 
     #[track_caller]
-    pub fn finish_within(mut self, limit: Duration) -> Outcome {
+    pub fn finish_within(self, limit: Duration) -> Outcome {
+        let (line, stderr) = (self.line.clone(), self.stderr.clone());
+        self.wait_within(limit).unwrap_or_else(|| panic!("hangs: {line}\n--- stderr\n{}", read(&stderr)))
+    }
+
+    /// As [`Running::finish_within`], but gives nothing when it had to be killed.
+    pub fn wait_within(mut self, limit: Duration) -> Option<Outcome> {
         let status = waiting::until(limit, || self.child.try_wait().expect("wait for a child"));
         let Some(status) = status else {
             let _ = self.child.kill();
             let _ = self.child.wait();
-            panic!("hangs: {}\n--- stderr\n{}", self.line, read(&self.stderr));
+            return None;
         };
-        Outcome { line: self.line, status, stdout: read(&self.stdout), stderr: read(&self.stderr) }
+        Some(Outcome { line: self.line, status, stdout: read(&self.stdout), stderr: read(&self.stderr) })
     }
 }
 

@@ -106,6 +106,12 @@ pub enum Feature {
     Features,
     /// `additionalGids` of an unprivileged user who has more gids than one.
     RootlessGroups,
+    /// `linux.netDevices`.
+    NetDevices,
+    /// `run --no-subreaper`.
+    NoSubreaper,
+    /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`.
+    WaitKillable,
     /// `root.path` may be a symbolic link.
     SymlinkedRoot,
 }
@@ -167,6 +173,9 @@ impl Feature {
             Feature::RaceFree => (old_runc((1, 4)) || old_crun((1, 26))).then_some("CVE-2024-45310 and others"),
             Feature::Features => old_crun((1, 9)).then_some("came with 1.9"),
             Feature::RootlessGroups => runc.then_some("refuses them"),
+            Feature::NetDevices => (old_runc((1, 4)) || old_crun((1, 22))).then_some("came later"),
+            Feature::NoSubreaper => crun.then_some("has no such flag"),
+            Feature::WaitKillable => (old_runc((1, 5)) || old_crun((1, 20))).then_some("came later"),
             Feature::SymlinkedRoot => runc.then_some("refuses it"),
             Feature::MemoryPolicy => (old_runc((1, 4)) || old_crun((1, 24))).then_some("came later"),
         }

@@ -1,8 +1,10 @@
 //! What a container left behind. Everything of a case carries its token in some name, which is what is searched for.
 
+use crate::waiting;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Processes other than this one that run in the case's cgroup, hold mounts of its directory, or name it in their
 /// arguments. Zombies do not count: whoever is their parent has yet to look.
@@ -87,15 +89,24 @@ pub fn all(token: &str, root: &Path, id: &str, expected_mounts: &BTreeSet<PathBu
     lines
 }
 
-/// Takes away by force what [`all`] names. For the end of a test that failed.
+/// Takes away by force what [`all`] names, except state. For the end of a test that failed or that broke something.
 pub fn clean(token: &str) {
-    for (pid, _) in processes(token) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
-    }
+    waiting::until(Duration::from_secs(2), || {
+        let processes = processes(token);
+        for (pid, _) in &processes {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::SIGKILL);
+        }
+        processes.is_empty().then_some(())
+    });
     for mount in mounts(token) {
         let _ = nix::mount::umount2(&mount, nix::mount::MntFlags::MNT_DETACH);
     }
-    for cgroup in cgroups(token) {
-        let _ = fs::remove_dir(cgroup);
-    }
+    // A dead process stays in its cgroup for a moment.
+    waiting::until(Duration::from_secs(2), || {
+        let cgroups = cgroups(token);
+        for cgroup in &cgroups {
+            let _ = fs::remove_dir(cgroup);
+        }
+        cgroups.is_empty().then_some(())
+    });
 }

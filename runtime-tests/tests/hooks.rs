@@ -310,3 +310,19 @@ fn bad_hooks_are_refused() {
         case.assert_nothing_left();
     }
 }
+
+#[test]
+fn state_says_creating_meanwhile() {
+    needs!(Rvol);
+    let mut case = case();
+    hook(&mut case, "createRuntime", "while ! test -e $S/go; do sleep 0.02; done");
+    let running = case.start_command(case.bundle_command("create", &[]));
+    let creating = runtime_tests::waiting::until(Duration::from_secs(10), || {
+        let state = case.invoke(&["state", &case.id]);
+        (state.succeeded() && state.json()["status"] == "creating").then_some(())
+    });
+    case.make_file("shared/go", "");
+    running.finish().ok();
+    assert!(creating.is_some(), "state never said creating");
+    assert_eq!(case.status(), "created");
+}

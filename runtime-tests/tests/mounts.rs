@@ -1,7 +1,7 @@
 //! `mounts[]`: destinations, sources, order, and what the host sees of them.
 
 use runtime_tests::host_mounts::in_own_mounts;
-use runtime_tests::{Case, json, needs};
+use runtime_tests::{Case, Kind, json, needs, runtime};
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -23,6 +23,31 @@ fn the_default_filesystems() {
     assert!(facts.mount("/dev/shm").super_has("size=65536k"));
     assert!(facts.mount("/dev/pts").super_has("gid=5"));
     assert!(facts.mount("/dev/pts").super_has("ptmxmode=666"));
+}
+
+#[test]
+fn the_cgroup_filesystem() {
+    for (namespace, option) in [(false, "ro"), (true, "ro"), (true, "rw")] {
+        let mut case = Case::new();
+        case.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", option]);
+        if namespace {
+            case.namespace("cgroup");
+        }
+        let facts = case.facts(&["list:/sys/fs/cgroup"]);
+        let cgroups = facts.mount_points().iter().filter(|m| m.starts_with("/sys/fs/cgroup")).count();
+        assert!(cgroups >= 1);
+        for target in facts.mount_points().iter().filter(|m| m.starts_with("/sys/fs/cgroup")) {
+            let mount = facts.mount(target);
+            assert!(["tmpfs", "cgroup", "cgroup2"].contains(&mount.fstype()), "{target}");
+            // Some leave the tmpfs around the hierarchies of cgroup v1 writable.
+            if option == "ro" && (mount.fstype() != "tmpfs" || runtime().kind == Kind::Rvol) {
+                assert!(mount.has("ro"), "{target} with namespace: {namespace}");
+            }
+        }
+        // Nothing of other containers: the root of each hierarchy is the container's own cgroup.
+        let names = facts.answer("list:/sys/fs/cgroup");
+        assert!(!names.to_string().contains(&case.token), "{names}");
+    }
 }
 
 #[test]

@@ -261,3 +261,14 @@ fn an_apparmor_profile_without_apparmor_is_a_warning() {
     case.set("/process/apparmorProfile", json!(""));
     case.run().ok();
 }
+
+#[test]
+fn an_selinux_label_without_selinux_is_said() {
+    needs_machine!(!Path::new("/sys/fs/selinux/enforce").exists(), "this machine has SELinux");
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.set("/process/selinuxLabel", json!("system_u:system_r:svirt_lxc_net_t:s0:c124,c675"));
+    let out = case.run();
+    assert!(out.stderr.to_lowercase().contains("selinux"), "an error or a warning, but not silence: {out}");
+    case.assert_nothing_left();
+}

@@ -1,6 +1,6 @@
 //! What is open in init while the container's own paths are looked up (CVE-2024-21626): nothing of the host.
 
-use runtime_tests::Case;
+use runtime_tests::{Case, needs};
 use std::process::Command;
 
 /// The runtime's command with the host's `/` open as fd 9, as an engine that forgets close-on-exec leaves it.
@@ -55,6 +55,7 @@ fn no_fd_is_a_way_to_the_host_as_working_directory() {
 
 #[test]
 fn a_created_container_holds_sockets_only() {
+    needs!(Rvol);
     let mut case = Case::new();
     case.pause();
     let command = case.bundle_command("create", &[]);

@@ -148,3 +148,12 @@ fn killing_run_leaves_what_delete_removes() {
     case.delete_force().ok();
     case.assert_nothing_left();
 }
+
+#[test]
+fn without_a_subreaper() {
+    needs!(NoSubreaper);
+    let mut case = Case::new();
+    case.script("exit 6");
+    assert_eq!(case.run_with(&["--no-subreaper"]).code(), 6);
+    case.assert_nothing_left();
+}

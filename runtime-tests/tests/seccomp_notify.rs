@@ -2,7 +2,7 @@
 
 use runtime_tests::console::FdSocket;
 use runtime_tests::raw::{answer_notification, receive_notification};
-use runtime_tests::{Case, Value, json};
+use runtime_tests::{Case, Value, json, needs};
 use std::os::fd::AsFd;
 
 fn case() -> Case {
@@ -97,6 +97,21 @@ fn a_missing_agent_is_an_error() {
     let case = case();
     case.create().fails();
     case.assert_nothing_left();
+}
+
+#[test]
+fn waiting_for_the_agent_can_be_killable() {
+    needs!(WaitKillable);
+    let mut case = case();
+    case.set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]));
+    let question = format!("syscall:{},1", libc::SYS_sched_get_priority_max);
+    case.args(&["/bin/probe", "facts", &question]);
+    let socket = FdSocket::listen(case.path("seccomp.sock"));
+    let running = case.run_in_background(&[]);
+    let (_, fds) = socket.receive();
+    let notification = receive_notification(fds[0].as_fd()).expect("a notification");
+    answer_notification(fds[0].as_fd(), notification.id, 12, 0).expect("answer");
+    assert_eq!(runtime_tests::Facts::of(&running.finish().ok()).answer(&question), &json!(12));
 }
 
 #[test]
