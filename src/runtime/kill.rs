@@ -6,6 +6,7 @@ use crate::state::Status;
 use crate::store::Access;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
 
 /// Sends `signal`; with `all`, to every process in the container's cgroup.
@@ -27,6 +28,14 @@ pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     let Some(init) = entry.pidfd()? else { bail!("container not running") };
     match pidfd::send_signal(init.as_fd(), signal) {
         Err(Errno::ESRCH) => bail!("container not running"),
-        result => result.call(|| format!("pidfd_send_signal {signal}")),
+        result => result.call(|| format!("pidfd_send_signal {signal}"))?,
     }
+    // A frozen process of cgroup v1 dies only when it is thawed.
+    if signal == Signal::SIGKILL as i32
+        && let Some(record) = Record::of(&entry)?
+        && record.cgroup.is_frozen()?
+    {
+        record.cgroup.thaw().context("thaw the cgroup")?;
+    }
+    Ok(())
 }

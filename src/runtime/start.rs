@@ -21,6 +21,9 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
         Status::Running | Status::Paused => bail!("cannot start an already running container"),
     }
     let record = Record::of(&entry)?.context("the container's record is missing")?;
+    if record.cgroup.is_frozen()? {
+        bail!("cannot start a paused container");
+    }
     if !record.has_process {
         bail!("cannot start: config.json has no `process`");
     }
