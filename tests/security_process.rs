@@ -121,7 +121,7 @@ fn sets(bounding: u64, rest: u64, ambient: u64) -> Capabilities {
 fn become_user(plan: &Capabilities, uid: u32, warn: &mut dyn FnMut(String)) {
     capabilities::drop_bounding(plan, warn).unwrap();
     attributes::set_ids(&user(uid, uid, &[]), true).unwrap();
-    capabilities::apply(plan, warn).unwrap();
+    capabilities::apply(plan, 0, warn).unwrap();
 }
 
 fn bounding_and_other_sets_are_the_plans() {

@@ -2,39 +2,27 @@
 
 use super::ask;
 use crate::ipc::{Channel, FromInit};
-use crate::plan::{Plan, Process, Seccomp};
-use crate::security::seccomp;
+use crate::plan::{Plan, Seccomp};
+use crate::security::{capabilities, seccomp};
 use anyhow::Result;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// As late as it can be: a profile knows the program's calls and not ours, such as openat2 and faccessat2 with which
-/// the program is found.
+/// As late as it can be: a profile knows the program's calls and not ours, such as accept4 for `start`, or openat2 and
+/// faccessat2 with which the program is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// Without no_new_privs loading takes CAP_SYS_ADMIN, which goes with the change of user where the config leaves
-    /// the capabilities to it.
-    BeforeIds,
-    /// Before the container is `created`: without no_new_privs, so that nothing privileged waits for `start`, and with
-    /// a listener, which the creator hands on.
+    /// With a listener, which the creator hands on.
     BeforeReady,
-    /// With no_new_privs, just before the program.
+    /// Just before the program.
     AtStart,
-}
-
-impl Moment {
-    fn of(process: &Process, listener: bool) -> Moment {
-        if process.no_new_privileges {
-            return if listener { Moment::BeforeReady } else { Moment::AtStart };
-        }
-        let keeps_capabilities = process.capabilities.is_some() || process.user.uid == 0;
-        if keeps_capabilities { Moment::BeforeReady } else { Moment::BeforeIds }
-    }
 }
 
 /// The filter of a plan; none where it has no filter, or no process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filter<'a> {
     when: Option<(Moment, Loadable<'a>)>,
+    /// The capability that loading it takes, kept until execve.
+    pub right: u64,
 }
 
 /// A compiled filter.
@@ -47,10 +35,11 @@ pub(super) struct Loadable<'a> {
 impl<'a> Filter<'a> {
     pub fn of(plan: &'a Plan, program: Option<&'a [u8]>) -> Filter<'a> {
         let (Some(process), Some(seccomp), Some(program)) = (&plan.process, &plan.seccomp, program) else {
-            return Filter { when: None };
+            return Filter { when: None, right: 0 };
         };
-        let moment = Moment::of(process, seccomp.listener.is_some());
-        Filter { when: Some((moment, Loadable { plan: seccomp, program })) }
+        let moment = if seccomp.listener.is_some() { Moment::BeforeReady } else { Moment::AtStart };
+        let right = if process.no_new_privileges { 0 } else { capabilities::for_filter() };
+        Filter { when: Some((moment, Loadable { plan: seccomp, program })), right }
     }
 
     /// The filter, if this is when to load it.

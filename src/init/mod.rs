@@ -17,7 +17,6 @@ use crate::hooks;
 use crate::ipc::{Cause, Channel, FromInit, Report, ToInit};
 use crate::network;
 use crate::plan::namespaces::Namespace;
-use crate::plan::process::Capabilities;
 use crate::plan::{Plan, Process};
 use crate::rootfs::{Prepared, Root};
 use crate::security::keyring::{self, Searchable};
@@ -140,8 +139,8 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         Some(process) => {
             // As root first: the directory may be closed to the container's user.
             let entered = launch::enter(&process.cwd).is_ok();
-            let identity = Identity { process, labels: init.labels, filter: &filter };
-            at.step(Step::Identity, || become_the_process(&identity, &channel, &Procfs::open()?, &mut warn))?;
+            let (labels, keep) = (init.labels, filter.right);
+            at.step(Step::Identity, || become_the_process(process, labels, keep, &Procfs::open()?, &mut warn))?;
             if !entered {
                 at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
             }
@@ -149,11 +148,8 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         }
         None => None,
     };
-    if let (Some(process), Some(filter)) = (&plan.process, filter.at(Moment::BeforeReady)) {
+    if let Some(filter) = filter.at(Moment::BeforeReady) {
         at.step(Step::Seccomp, || filter.load(&channel))?;
-        if !process.no_new_privileges {
-            at.step(Step::Identity, || give_up_the_right_to_filter(process))?;
-        }
     }
     let starter = at.step(Step::Wait, || launch::wait_for_start(channel, init.start, at))?;
     // From here on whoever started the container is who hears of a failure.
@@ -218,14 +214,15 @@ fn set_names(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Everything that makes the caller the container's process, up to its credentials.
+/// Everything that makes the caller the container's process, up to its credentials. Of the capabilities those in
+/// `until_exec` stay besides.
 fn become_the_process(
-    identity: &Identity,
-    channel: &Channel,
+    process: &Process,
+    labels: &Labels,
+    until_exec: u64,
     procfs: &Procfs,
     warn: &mut dyn FnMut(String),
 ) -> Result<()> {
-    let Identity { process, labels, filter } = identity;
     set_attributes(process)?;
     labels.set_exec(procfs)?;
     if process.no_new_privileges {
@@ -236,38 +233,16 @@ fn become_the_process(
         capabilities::drop_bounding(capabilities, warn)?;
     }
     attributes::set_groups(&process.user, warn)?;
-    if let Some(filter) = filter.at(Moment::BeforeIds) {
-        filter.load(channel)?;
-    }
-    attributes::set_ids(&process.user, process.capabilities.is_some())?;
-    if let Some(capabilities) = &process.capabilities {
-        let keeps_right = filter.at(Moment::BeforeReady).is_some() && !process.no_new_privileges;
-        let kept = if keeps_right { 1 << CAP_SYS_ADMIN } else { 0 };
-        capabilities::apply(&with_effective(capabilities, kept), warn)?;
+    attributes::set_ids(&process.user, process.capabilities.is_some() || until_exec != 0)?;
+    match &process.capabilities {
+        Some(capabilities) => capabilities::apply(capabilities, until_exec, warn)?,
+        // Root's stay with it.
+        None if until_exec != 0 && process.user.uid != 0 => capabilities::keep_only(until_exec)?,
+        None => {}
     }
     attributes::umask(&process.user);
     // A change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
     process::set_parent_death_signal(libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())
-}
-
-/// Number of the capability that loading a filter takes without no_new_privs.
-const CAP_SYS_ADMIN: u32 = 21;
-
-fn with_effective(capabilities: &Capabilities, more: u64) -> Capabilities {
-    let Capabilities { effective, permitted, .. } = *capabilities;
-    Capabilities { effective: effective | more, permitted: permitted | more, ..*capabilities }
-}
-
-/// What was kept for loading the filter goes; what cannot be granted has been reported before.
-fn give_up_the_right_to_filter(process: &Process) -> Result<()> {
-    process.capabilities.as_ref().map_or(Ok(()), |sets| capabilities::apply(sets, &mut |_| {}))
-}
-
-/// What the last steps need of the plan.
-struct Identity<'a> {
-    process: &'a Process,
-    labels: &'a Labels,
-    filter: &'a Filter<'a>,
 }
 
 /// After the cgroup is entered: with RT_GROUP_SCHED a v1 cpu cgroup takes no realtime process unless it has a realtime

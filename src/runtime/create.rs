@@ -218,8 +218,12 @@ impl Making<'_> {
 
         let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces) } else { 0 };
         let cloned = {
-            let _inside = PidNamespaceVisit::enter(joins.pid_around_clone(lineage).map(AsFd::as_fd))?;
-            ns::clone3(flags, cgroup.into_fd(), Parent::Caller).call(|| format!("clone3 {flags:#x}"))?
+            let inside = PidNamespaceVisit::enter(joins.pid_around_clone(lineage).map(AsFd::as_fd))?;
+            let cloned = ns::clone3(flags, cgroup.into_fd(), Parent::Caller).call(|| format!("clone3 {flags:#x}"))?;
+            if matches!(cloned, Cloned::Child) {
+                inside.stay();
+            }
+            cloned
         };
         let (pid, pidfd) = match cloned {
             Cloned::Parent { pid, pidfd } => (pid, pidfd),
@@ -302,6 +306,13 @@ impl PidNamespaceVisit {
             .call(|| "open /proc/self/ns/pid".into())?;
         ns::setns(namespace, Self::KIND).call(|| "setns pid".into()).context("pid namespace of linux.namespaces")?;
         Ok(PidNamespaceVisit { home: Some(home) })
+    }
+}
+
+impl PidNamespaceVisit {
+    /// For the child: it was born there and has no way back.
+    fn stay(mut self) {
+        self.home = None;
     }
 }
 

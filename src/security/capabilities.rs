@@ -35,9 +35,13 @@ pub fn drop_bounding(capabilities: &Capabilities, warn: &mut dyn FnMut(String)) 
 
 /// Sets permitted, effective and inheritable in one capset(2) and then the ambient set, after the change of user.
 /// Warns, in one message for each reason, of every capability that cannot be granted.
-pub fn apply(capabilities: &Capabilities, warn: &mut dyn FnMut(String)) -> Result<()> {
+///
+/// `until_exec` is kept effective beyond the plan; see [`for_filter`].
+pub fn apply(capabilities: &Capabilities, until_exec: u64, warn: &mut dyn FnMut(String)) -> Result<()> {
     let current = credentials::capget().call(|| "capget".into())?;
-    let (sets, mut refused) = grantable(capabilities, &current);
+    let (mut sets, mut refused) = grantable(capabilities, &current);
+    sets.permitted |= until_exec & current.permitted;
+    sets.effective |= until_exec & current.permitted;
     credentials::capset(&sets).call(|| format!("capset {}", describe(&sets)))?;
     credentials::clear_ambient().call(|| "prctl PR_CAP_AMBIENT_CLEAR_ALL".into())?;
     for number in bits(capabilities.ambient & sets.permitted & sets.inheritable) {
@@ -55,6 +59,23 @@ pub fn apply(capabilities: &Capabilities, warn: &mut dyn FnMut(String)) -> Resul
     refused.missing = select(refused.missing, |n| credentials::is_in_bounding(n).is_ok());
     refused.report(warn);
     Ok(())
+}
+
+/// What has to be kept for loading a filter without no_new_privs: CAP_SYS_ADMIN.
+///
+/// So the filter can be loaded last, and need allow nothing of what init does before execve. execve takes it away: the
+/// new permitted set comes from the bounding, inheritable and ambient sets, the old one has no part in it
+/// (capabilities(7), "Transformation of capabilities during execve()").
+pub fn for_filter() -> u64 {
+    bit(u32::from(caps::Capability::CAP_SYS_ADMIN.index()))
+}
+
+/// After a change of user for which the capabilities were kept and no plan says which stay: `until_exec` alone.
+pub fn keep_only(until_exec: u64) -> Result<()> {
+    let current = credentials::capget().call(|| "capget".into())?;
+    let kept = until_exec & current.permitted;
+    let sets = CapabilitySets { effective: kept, permitted: kept, ..current };
+    credentials::capset(&sets).call(|| format!("capset {}", describe(&sets)))
 }
 
 /// Bits of the plan that the kernel would refuse, by the reason.

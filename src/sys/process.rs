@@ -131,7 +131,8 @@ pub fn fchown(fd: BorrowedFd, uid: Option<u32>, gid: Option<u32>) -> nix::Result
 }
 
 /// What Rust's own entry point does first: file descriptors 0 to 2 are open (on /dev/null, where the caller closed them,
-/// so that nothing that is opened later takes their place), and a write to a closed pipe is an error, not a signal.
+/// so that nothing that is opened later takes their place), and a write to a closed pipe is an error, not a signal. Besides,
+/// children can be waited for.
 pub fn take_over_stdio() -> nix::Result<()> {
     use nix::fcntl::{OFlag, open};
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -145,7 +146,10 @@ pub fn take_over_stdio() -> nix::Result<()> {
         debug_assert_eq!(null, fd.as_fd().as_raw_fd(), "the lowest free number");
     }
     // SAFETY: no handler is installed.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.map(drop)
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
+    // Where the caller ignores it, the kernel reaps children itself, and nobody can wait for them.
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
 }
 
 /// Leaves the process at once, without destructors or atexit handlers: the way out of a forked init.
@@ -160,22 +164,14 @@ pub fn setdomainname(name: &str) -> nix::Result<()> {
     check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Gives every signal its default action again, also those that the caller of the program ignores (`nohup`, a shell's
-/// `&`), and unblocks all.
+/// Gives the signals of signal(7), "Standard signals", their default actions again, also those that the caller of the
+/// program ignores (`nohup`, a shell's `&`), and unblocks all. A call each: /proc/self/status, which says which are
+/// ignored, takes longer.
 pub fn reset_signals() -> nix::Result<()> {
-    // The kernel's struct sigaction: all zeroes is SIG_DFL, no flags, an empty mask. 32 bytes at most.
-    let default = [0u64; 4];
-    for signal in 1..=64 {
-        // SAFETY: rt_sigaction reads one kernel sigaction, which `default` is, and no handler is installed. The raw call
-        // because the C library keeps 32 and 33 to itself, which an exec passes on like the others.
-        let ret = unsafe {
-            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), size_of::<u64>())
-        };
-        match check(ret) {
-            // SIGKILL and SIGSTOP.
-            Ok(_) | Err(Errno::EINVAL) => {}
-            Err(errno) => return Err(errno),
-        }
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for number in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: SigDfl installs no handler.
+        unsafe { signal(number, SigHandler::SigDfl) }?;
     }
     unblock_signals()
 }
