@@ -1,6 +1,6 @@
 //! Foreground `run`: signals, hooks and the caller's streams.
 
-use runtime_tests::{Case, Value, command, json, waiting};
+use runtime_tests::{Case, Value, command, json, needs, waiting};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -43,6 +43,7 @@ fn hooks_begin_with_unblocked_signals() {
 
 #[test]
 fn no_signal_is_ignored_because_the_caller_ignores_it() {
+    needs!(Rvol);
     let mut case = Case::new();
     case.args(&["/bin/grep", "SigIgn", "/proc/self/status"]);
     let run = case.bundle_command("run", &[]);
@@ -69,6 +70,7 @@ fn a_caller_that_ignores_sigchld_gets_the_exit_code() {
 
 #[test]
 fn the_end_of_stdin_and_stdout_is_no_reason_to_spin() {
+    needs!(Rvol);
     let mut case = Case::new();
     case.set("/process/terminal", json!(true)).script("echo ready > /data/ready; read -r line; exec sleep 1000");
     let data = case.make_dir("shared");
@@ -94,6 +96,7 @@ fn the_end_of_stdin_and_stdout_is_no_reason_to_spin() {
 
 #[test]
 fn output_that_cannot_be_written_does_not_end_the_container() {
+    needs!(Rvol);
     let mut case = Case::new();
     case.set("/process/terminal", json!(true)).script("echo lost; exit 3");
     let run = case.bundle_command("run", &[]);

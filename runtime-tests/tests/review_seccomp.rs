@@ -1,6 +1,6 @@
 //! Filters that allow less than init needs before it executes the program.
 
-use runtime_tests::{Case, json};
+use runtime_tests::{Case, json, needs};
 
 /// Everything that init does between the change of root and execve, refused.
 const OF_INIT: [&str; 28] = [
@@ -41,6 +41,7 @@ fn refused_from_init(case: &mut Case) {
 
 #[test]
 fn a_filter_need_not_allow_what_init_does() {
+    needs!(Rvol);
     for no_new_privileges in [true, false] {
         for uid in [0, 1000] {
             let mut case = Case::new();
@@ -53,6 +54,7 @@ fn a_filter_need_not_allow_what_init_does() {
 
 #[test]
 fn nothing_is_left_of_the_right_to_load_a_filter() {
+    needs!(Rvol);
     const SYS_ADMIN: u64 = 21;
     for uid in [0, 1000] {
         for capabilities in [true, false] {
