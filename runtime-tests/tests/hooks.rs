@@ -141,7 +141,9 @@ fn the_state_names_the_phase() {
     case.create_and_start().wait_for_line("ready");
     case.delete_force().ok();
     let statuses = kinds.map(|k| case.read(&format!("shared/{k}")).trim().to_owned());
-    assert_eq!(statuses, ["creating", "creating", "creating", "created", "stopped"]);
+    // runc says `creating` for prestart hooks too, the runtime-tools suite wants `created`; the spec can be read either way.
+    assert!(["creating", "created"].contains(&statuses[0].as_str()), "{}", statuses[0]);
+    assert_eq!(statuses[1..], ["creating", "creating", "created", "stopped"]);
 }
 
 #[test]

@@ -79,9 +79,11 @@ impl Dialogue {
                     network::move_devices(&plan.net_devices, namespace.as_fd())?;
                 }
                 FromInit::MountsReady => {
-                    let state = HookState::of(plan, Status::Creating, Some(init.pid)).to_json();
-                    hooks::run_all(&plan.hooks.prestart, &state)?;
-                    hooks::run_all(&plan.hooks.create_runtime, &state)?;
+                    let state = |status| HookState::of(plan, status, Some(init.pid)).to_json();
+                    // Once a part of `start`, they are told what they have been told since (runtime-tools, hooks_stdin):
+                    // `created` is "after step 2" of the lifecycle, and so are they.
+                    hooks::run_all(&plan.hooks.prestart, &state(Status::Created))?;
+                    hooks::run_all(&plan.hooks.create_runtime, &state(Status::Creating))?;
                 }
                 FromInit::SeccompListener(number) => {
                     let fd = pidfd::get_fd(init.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;

@@ -38,6 +38,9 @@ pub(super) enum Kind<'a> {
     Fs(&'a str),
 }
 
+/// tmpfs(5).
+const TMPFS_PARAMETERS: &[&str] = &["gid", "huge", "mode", "mpol", "nr_blocks", "nr_inodes", "size", "uid"];
+
 /// Filesystems whose superblock others may share (the host, another container in the same namespace), or that must
 /// stay writable until they are filled: `ro` is an attribute of the container's mount and leaves the superblock alone.
 const READONLY_BY_MOUNT: &[&str] = &[
@@ -154,14 +157,7 @@ impl<'a> Entry<'a> {
     /// What is not for this kind of mount: an option that only filesystems have, `tmpcopyup`, an id mapping.
     pub fn refuse(&self, data: bool, idmap: bool, kind: &str, problems: &mut Vec<Problem>) {
         if data {
-            let mut last = None;
-            for (index, _) in &self.options.data {
-                // Several of them may be in one string.
-                if last.replace(*index) != Some(*index) {
-                    let message = format!("`{}` is not an option of {kind}", self.option(*index));
-                    problems.push(self.option_problem(*index, &message));
-                }
-            }
+            self.refuse_data(self.options.data.iter(), kind, problems);
         }
         if let Some(index) = self.options.copy_up {
             problems.push(self.option_problem(index, "`tmpcopyup` is for tmpfs only"));
@@ -171,6 +167,39 @@ impl<'a> Entry<'a> {
         } else if idmap && (self.mount.uid_mappings().is_some() || self.mount.gid_mappings().is_some()) {
             problems.push(self.problem("uidMappings", &format!("{kind} cannot be id-mapped")));
         }
+    }
+
+    fn refuse_data<'d>(
+        &self,
+        data: impl Iterator<Item = &'d (usize, FsOption)>,
+        kind: &str,
+        problems: &mut Vec<Problem>,
+    ) {
+        let mut last = None;
+        for (index, _) in data {
+            // Several of them may be in one string.
+            if last.replace(*index) != Some(*index) {
+                let message = format!("`{}` is not an option of {kind}", self.option(*index));
+                problems.push(self.option_problem(*index, &message));
+            }
+        }
+    }
+
+    /// What only filesystems have, on a bind mount: parameters of a tmpfs are ignored, as mount(2) does it with all, for
+    /// configs carry them along (runtime-tools, `mounts`). Anything else may be a flag that is misspelt.
+    fn refuse_data_of_bind(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
+        let of_tmpfs =
+            |option: &FsOption| matches!(option, FsOption::Value(key, _) if TMPFS_PARAMETERS.contains(&key.as_str()));
+        for (index, option) in &self.options.data {
+            if let FsOption::Value(key, _) = option
+                && of_tmpfs(option)
+            {
+                let place = &self.place;
+                warnings
+                    .push(format!("{place}.options[{index}]: `{key}=` is for tmpfs and has no effect on a bind mount"));
+            }
+        }
+        self.refuse_data(self.options.data.iter().filter(|(_, option)| !of_tmpfs(option)), "a bind mount", problems);
     }
 
     /// Flags of the superblock change nothing where the superblock is there already.
@@ -233,7 +262,8 @@ impl Scene<'_> {
         problems: &mut Vec<Problem>,
         warnings: &mut Vec<String>,
     ) -> Option<Mount> {
-        entry.refuse(true, false, "a bind mount", problems);
+        entry.refuse(false, false, "a bind mount", problems);
+        entry.refuse_data_of_bind(problems, warnings);
         entry.warn_of_superblock_flags("a bind mount", warnings);
         let idmap = idmap::plan(self, entry, problems);
         let Some(source) = entry.mount.source().as_ref().filter(|source| !source.as_os_str().is_empty()) else {

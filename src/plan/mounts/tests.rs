@@ -119,8 +119,8 @@ fn problems_have_their_place() {
         (json!({"destination": "/d", "options": ["bind"]}), vec!["mounts[0].source: is missing"]),
         (json!({"destination": "/d", "source": "", "options": ["bind"]}), vec!["mounts[0].source: is missing"]),
         (
-            json!({"destination": "/d", "source": "/s", "options": ["bind", "size=1m,mode=7", "nocopy"]}),
-            vec!["mounts[0].options[1]: `size=1m,mode=7` is not", "mounts[0].options[2]: `nocopy` is not"],
+            json!({"destination": "/d", "source": "/s", "options": ["bind", "lowerdir=1,upperdir=7", "nocopy"]}),
+            vec!["mounts[0].options[1]: `lowerdir=1,upperdir=7` is not", "mounts[0].options[2]: `nocopy` is not"],
         ),
         (
             json!({"destination": "/d", "source": "/s", "options": ["bind", "tmpcopyup"]}),
@@ -182,6 +182,26 @@ fn flags_of_the_superblock_do_nothing_on_a_bind() {
     assert_eq!(planned.problems, [""; 0]);
     assert_eq!(planned.warnings.len(), 1);
     assert!(planned.warnings[0].starts_with("mounts[0].options[3]: `lazytime`"), "{:?}", planned.warnings);
+}
+
+#[test]
+fn parameters_of_a_tmpfs_do_nothing_on_a_bind() {
+    let bind = |options: &[&str]| {
+        let options: Vec<&str> = [&["bind"], options].concat();
+        Case::new().mounts(json!([{"destination": "/d", "source": "/s", "options": options}]))
+    };
+    let planned = bind(&["mode=755,size=1k", "ro"]);
+    assert_eq!(planned.problems, [""; 0]);
+    assert_eq!(
+        planned.warnings,
+        ["mode", "size"]
+            .map(|key| { format!("mounts[0].options[1]: `{key}=` is for tmpfs and has no effect on a bind mount") })
+    );
+    // A misspelt flag must not be.
+    for other in ["nosiud", "size", "context=u:r:t:s0", "lowerdir=/a"] {
+        let problems = bind(&["size=1k", other]).problems;
+        assert_eq!(problems, [format!("mounts[0].options[2]: `{other}` is not an option of a bind mount")]);
+    }
 }
 
 #[test]
