@@ -21,6 +21,7 @@ pub mod scheduling;
 pub mod seccomp;
 pub mod sysctl;
 pub mod validate;
+pub mod volume;
 
 use crate::bundle::Bundle;
 use crate::host::Host;
