@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "security", "state", "store", "sys", "volumes",
         ],
     ),
-    ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys"]),
+    ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "volumes"]),
 ];
 
 fn sources(dir: &Path, files: &mut Vec<PathBuf>) {

@@ -12,7 +12,9 @@ mod query;
 mod record;
 mod run;
 mod start;
+pub mod storage;
 mod terminal;
+pub mod volume;
 
 pub use crate::state::State;
 pub use create::create;
@@ -35,6 +37,10 @@ use std::path::PathBuf;
 pub struct Context {
     /// The directory of the containers' state.
     pub root: PathBuf,
+    /// The directory of the volumes; `None`: the user's or the host's own.
+    pub volume_root: Option<PathBuf>,
+    /// Whether annotations of the config may ask for volumes.
+    pub volume_annotations: bool,
     pub cgroup_manager: Manager,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
@@ -58,6 +64,7 @@ pub struct CreateArgs {
     pub no_new_keyring: bool,
     /// Number of fds from 3 on that the container's process keeps.
     pub preserve_fds: u32,
+    pub mounts: storage::MountFlags,
 }
 
 /// The flags of `run` alone.
@@ -82,6 +89,9 @@ pub fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         cgroup_manager: context.cgroup_manager,
+        mounts: storage::added(context, &args.mounts, &bundle)?,
+        // Of a plan that is only shown; it is no matter there if there is none.
+        volume_root: context.volume_root.clone().unwrap_or_default(),
     };
     let plan = Plan::new(&bundle, &request, &host).map_err(Problems)?;
     Ok((plan, host))

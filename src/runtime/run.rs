@@ -9,6 +9,7 @@ use crate::ipc::ToInit;
 use crate::log;
 use crate::store;
 use crate::sys::{Call, process};
+use crate::volumes::Remove;
 use anyhow::{Result, bail};
 
 /// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
@@ -43,10 +44,12 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     let Creation { entry, record, init, channel } = creation;
     let started = hear_start(&channel);
     let failed_to_start = started.is_err();
-    let result = start::after_start(&entry, &record, Some(init.pid), started);
+    // As `docker run --rm`: whoever waits for the end also takes away what was made for this one container.
+    let volumes = if run.detach || run.keep { Remove::No } else { Remove::Yes };
+    let result = start::after_start(&entry, &record, Some(init.pid), started, volumes);
     if failed_to_start && !run.keep {
         // The program never ran: `run` leaves nothing, as a failed `create`.
-        if let Err(error) = init.end().and_then(|()| delete::destroy(&entry, Some(&record))) {
+        if let Err(error) = init.end().and_then(|()| delete::destroy(&entry, Some(&record), Remove::Yes)) {
             log::warn(format_args!("{}: after the failed start: {error:#}", record.id));
         }
     }
@@ -56,7 +59,7 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     drop(entry);
     let code = foreground.wait_for(&init)?;
     if !run.keep {
-        delete::delete(context, &args.id, true)?;
+        delete::delete(context, &args.id, true, volumes)?;
     }
     Ok(code)
 }

@@ -5,6 +5,7 @@
 
 mod copy_up;
 pub mod driver;
+pub mod grammar;
 mod hold;
 mod metadata;
 mod store;

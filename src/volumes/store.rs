@@ -145,7 +145,7 @@ impl Store {
             }
             failed => {
                 let removed = tree::remove(volume.root(), &text(&aside));
-                failed.and_then(|_| removed).with_context(|| format!("make volume {name}"))?;
+                failed.and(removed).with_context(|| format!("make volume {name}"))?;
                 Ok(None)
             }
         }

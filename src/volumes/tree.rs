@@ -4,7 +4,7 @@ use crate::sys::{Call, Errno, path};
 use anyhow::Result;
 use nix::dir::{Dir, Type};
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -201,11 +201,6 @@ pub fn size(dir: BorrowedFd) -> Result<u64> {
         }
     }
     Ok(total)
-}
-
-/// Device and inode.
-pub fn identity(fd: BorrowedFd) -> nix::Result<(u64, u64)> {
-    fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]

@@ -180,6 +180,11 @@ impl Volume {
         Ok(Pin { refs, name, _lock: lock.context("lock a reference")? })
     }
 
+    /// The bytes of its files, each once.
+    pub fn size(&self) -> Result<u64> {
+        tree::size(self.data()?.as_fd()).with_context(|| format!("measure volume {}", self.name))
+    }
+
     /// Removes the volume, which is locked, and all that is in it.
     ///
     /// # Errors
