@@ -47,12 +47,24 @@ const OPEN_LEVELS: usize = 64;
 ///
 /// The errors name the path below `from`. What has been copied before an error stays.
 pub fn copy_tree(from: BorrowedFd, to: BorrowedFd, top: Top) -> Result<Copied> {
+    copy_tree_watched(from, to, top, &mut |_| {})
+}
+
+/// Gives `to` the attributes of the directory `from`, and nothing else.
+pub fn copy_attributes(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
+    let (from, to) = (open_directory(from, c".")?, open_directory(to, c".")?);
+    let stat = fstat(&from).call(|| "fstat the source".into())?;
+    meta::apply(from.as_fd(), to.as_fd(), &stat).map(drop)
+}
+
+/// As [`copy_tree`]; `watch` is told after each directory how far it has come.
+pub fn copy_tree_watched(from: BorrowedFd, to: BorrowedFd, top: Top, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
     let (from, to) = (open_directory(from, c".")?, open_directory(to, c".")?);
     let root = to.try_clone().call(|| "dup the destination".into())?;
     let stat = fstat(&from).call(|| "fstat the source".into())?;
     let copy =
         Copy { root, links: HashMap::new(), path: PathBuf::new(), method: Method::default(), done: Copied::default() };
-    copy.run(Level::new(from, to, stat)?, top)
+    copy.run(Level::new(from, to, stat)?, top, watch)
 }
 
 /// A directory that is being copied.
@@ -106,14 +118,16 @@ struct Copy {
 }
 
 impl Copy {
-    fn run(mut self, first: Level, top: Top) -> Result<Copied> {
+    fn run(mut self, first: Level, top: Top, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
         let mut levels = vec![first];
         self.fill(&mut levels[0])?;
+        watch(&self.done);
         while let Some(level) = levels.last_mut() {
             if let Some(name) = level.rest.pop() {
                 self.path.push(OsStr::from_bytes(name.to_bytes()));
                 let mut below = self.descend(level, &name)?;
                 self.fill(&mut below)?;
+                watch(&self.done);
                 levels.push(below);
                 if let Some(high) = levels.len().checked_sub(OPEN_LEVELS + 1) {
                     levels[high].open = None;
