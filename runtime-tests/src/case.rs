@@ -80,6 +80,11 @@ impl Case {
         self.dir.join("state")
     }
 
+    /// Where the case's volumes are; made with the first one.
+    pub fn volume_root(&self) -> PathBuf {
+        self.dir.join("lib/volumes")
+    }
+
     /// A path in the case's directory, as text.
     pub fn path(&self, name: &str) -> String {
         self.dir.join(name).to_str().expect("the test's directory is UTF-8").to_owned()
@@ -200,6 +205,7 @@ impl Case {
     pub fn command(&self) -> Command {
         let mut command = command::quiet(&runtime().path);
         command.arg("--root").arg(self.state_root()).current_dir(&self.dir);
+        command.env("RVOL_VOLUME_ROOT", self.volume_root());
         command
     }
 

@@ -18,6 +18,7 @@ pub mod payload;
 pub mod runtime;
 pub mod strace;
 pub mod unprivileged;
+pub mod volumes;
 pub mod waiting;
 
 pub use case::Case;

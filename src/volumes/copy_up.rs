@@ -9,7 +9,7 @@ use super::store::make_dir;
 use super::tree;
 use super::volume::Volume;
 use crate::plan::volume::CopyUp;
-use crate::rootfs::copy::{Copied, Top, copy_attributes, copy_tree_watched};
+use crate::rootfs::copy::{Copied, Owners, Top, copy_attributes, copy_tree_watched};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result};
 use nix::fcntl::{RenameFlags, renameat, renameat2};
@@ -68,28 +68,34 @@ pub fn is_empty(dir: BorrowedFd) -> Result<bool> {
     tree::is_empty(dir, is_stage).call(|| "read the volume".into())
 }
 
-/// Fills `into` (the volume's data, or `subpath` of it), which is empty, from the image's directory.
-pub fn fill(
-    volume: &Volume,
-    data: BorrowedFd,
-    subpath: Option<&Path>,
-    into: BorrowedFd,
-    image: BorrowedFd,
-    mode: CopyUp,
-    watch: &mut dyn FnMut(&Copied),
-) -> Result<Copied> {
-    match mode {
+/// What is to be copied where.
+pub struct Job<'a> {
+    pub data: BorrowedFd<'a>,
+    /// What `into` is below the data.
+    pub subpath: Option<&'a Path>,
+    /// Empty.
+    pub into: BorrowedFd<'a>,
+    /// The image's directory.
+    pub image: BorrowedFd<'a>,
+    pub mode: CopyUp,
+    pub owners: Owners<'a>,
+}
+
+/// Fills the volume, or the part of it that is asked for, from the image's directory.
+pub fn fill(volume: &Volume, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
+    let Job { data, into, image, owners, .. } = *job;
+    match job.mode {
         CopyUp::None => return Ok(Copied::default()),
-        CopyUp::Meta => return copy_attributes(image, into).map(|()| Copied::default()),
+        CopyUp::Meta => return copy_attributes(image, into, owners).map(|()| Copied::default()),
         CopyUp::Always | CopyUp::Once => {}
     }
     // The common case of a new directory without content needs no stage.
     if tree::is_empty(image, |_| false).call(|| "read the image's directory".into())? {
-        return copy_attributes(image, into).map(|()| Copied::default());
+        return copy_attributes(image, into, owners).map(|()| Copied::default());
     }
     let same = |a: BorrowedFd, b: BorrowedFd| -> nix::Result<bool> { Ok(fstat(a)?.st_dev == fstat(b)?.st_dev) };
     let stage = if same(volume.dir(), into).call(|| "fstat".into())? { beside(volume) } else { inside(data) };
-    match stage_copy(&stage, subpath, image, watch) {
+    match stage_copy(&stage, job, watch) {
         Ok(copied) => finish(&stage, data).map(|()| copied),
         Err(error) => {
             // Not with `?`: the first error is the one that tells (ENOSPC, mostly); what stays is swept next time.
@@ -99,24 +105,19 @@ pub fn fill(
     }
 }
 
-fn stage_copy(
-    stage: &Stage,
-    subpath: Option<&Path>,
-    image: BorrowedFd,
-    watch: &mut dyn FnMut(&Copied),
-) -> Result<Copied> {
+fn stage_copy(stage: &Stage, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
     let name = stage.staging.to_string_lossy();
     let dir = make_dir(stage.parent, &name, 0o700)?;
     mkdirat(&dir, TREE, Mode::S_IRWXU).call(|| "mkdir the copy".into())?;
     let tree = tree::open_dir(dir.as_fd(), TREE).call(|| "open the copy".into())?;
-    if let Some(subpath) = subpath {
+    if let Some(subpath) = job.subpath {
         use nix::fcntl::{OFlag, openat};
         use std::os::unix::ffi::OsStrExt;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let file = openat(&dir, INTO, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "note the subpath".into())?;
         std::fs::File::from(file).write_all(subpath.as_os_str().as_bytes()).call(|| "note the subpath".into())?;
     }
-    let copied = copy_tree_watched(image, tree.as_fd(), Top::Copy, watch)?;
+    let copied = copy_tree_watched(job.image, tree.as_fd(), Top::Copy, job.owners, watch)?;
     renameat(stage.parent, stage.staging, stage.parent, stage.staged).call(|| "rename the copy".into())?;
     Ok(copied)
 }
@@ -140,7 +141,7 @@ fn finish(stage: &Stage, data: BorrowedFd) -> Result<()> {
                     Err(errno) => return Err(errno).call(|| format!("rename {}", name.to_string_lossy())),
                 }
             }
-            copy_attributes(copy.as_fd(), into.as_fd())?;
+            copy_attributes(copy.as_fd(), into.as_fd(), Owners::default())?;
         }
         // Killed while the empty stage was removed.
         Err(Errno::ENOENT) => {}
