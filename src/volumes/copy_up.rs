@@ -10,7 +10,7 @@ use super::tree;
 use super::volume::Volume;
 use crate::plan::volume::CopyUp;
 use crate::rootfs::copy::{Copied, Owners, Top, copy_attributes, copy_tree_watched};
-use crate::sys::{Call, Errno};
+use crate::sys::{Call, Errno, errno_of};
 use anyhow::{Context, Result};
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
@@ -32,8 +32,10 @@ struct Stage<'a> {
     staged: &'static CStr,
 }
 
-/// In the stage: the copy, and the path below the data that it is for.
+/// In the stage: the copy, a directory that keeps the attributes of its top (which change as the copy is moved away), and
+/// the path below the data that it is for.
 const TREE: &CStr = c"tree";
+const ATTRIBUTES: &CStr = c"top";
 const INTO: &str = "into";
 
 /// Whether a name in the data is this module's and no content.
@@ -117,7 +119,9 @@ fn stage_copy(stage: &Stage, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Resul
         let file = openat(&dir, INTO, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "note the subpath".into())?;
         std::fs::File::from(file).write_all(subpath.as_os_str().as_bytes()).call(|| "note the subpath".into())?;
     }
-    let copied = copy_tree_watched(job.image, tree.as_fd(), Top::Copy, job.owners, watch)?;
+    let copied = copy_tree_watched(job.image, tree.as_fd(), Top::Keep, job.owners, watch)?;
+    let top = make_dir(dir.as_fd(), &ATTRIBUTES.to_string_lossy(), 0o700)?;
+    copy_attributes(job.image, top.as_fd(), job.owners)?;
     renameat(stage.parent, stage.staging, stage.parent, stage.staged).call(|| "rename the copy".into())?;
     Ok(copied)
 }
@@ -126,7 +130,11 @@ fn stage_copy(stage: &Stage, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Resul
 fn finish(stage: &Stage, data: BorrowedFd) -> Result<()> {
     let dir = tree::open_dir(stage.parent, stage.staged).call(|| "open the copy".into())?;
     let into = match subpath_of(dir.as_fd())? {
-        Some(path) => super::hold::open_subpath(data, &path)?,
+        Some(path) => match super::hold::open_subpath(data, &path) {
+            // Taken away since: there is nothing to finish.
+            Err(error) if errno_of(&error) == Some(Errno::ENOENT) => return tree::remove(stage.parent, stage.staged),
+            into => into?,
+        },
         None => tree::open_dir(data, c".").call(|| "open the data".into())?,
     };
     match tree::open_dir(dir.as_fd(), TREE) {
@@ -141,13 +149,16 @@ fn finish(stage: &Stage, data: BorrowedFd) -> Result<()> {
                     Err(errno) => return Err(errno).call(|| format!("rename {}", name.to_string_lossy())),
                 }
             }
-            copy_attributes(copy.as_fd(), into.as_fd(), Owners::default())?;
+            let top = tree::open_dir(dir.as_fd(), ATTRIBUTES).call(|| "open the copy's attributes".into())?;
+            copy_attributes(top.as_fd(), into.as_fd(), Owners::default())?;
         }
-        // Killed while the empty stage was removed.
+        // Killed while what was left of the stage was removed.
         Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno).call(|| "open the copy".into()),
     }
     let times = fstat(&into).call(|| "fstat".into())?;
+    // First, since it is what says that there is something left to do; without the rest, it could not be done.
+    tree::remove(dir.as_fd(), TREE)?;
     tree::remove(stage.parent, stage.staged)?;
     if stage.staged == INNER_STAGED {
         restore_times(into.as_fd(), &times)?;
