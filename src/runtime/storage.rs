@@ -236,8 +236,8 @@ impl Volumes {
         let image = open(path, flags, Mode::empty()).call(|| format!("open root.path {}", path.display()))?;
         for (index, name) in &self.names {
             let mount = &plan.mounts[*index];
-            let MountOp::Bind(Bind { volume: Some(volume), .. }) = &mount.op else { continue };
-            let wish = Wish { volume, name, target: &mount.target.path };
+            let MountOp::Bind(Bind { volume: Some(volume), idmap, .. }) = &mount.op else { continue };
+            let wish = Wish { volume, name, target: &mount.target.path, idmap: idmap.as_ref() };
             let mut progress = Progress::new(name);
             let taken = volumes::take(&self.store, &wish, &holder, image.as_fd(), &mut |copied| progress.show(copied))
                 .with_context(|| format!("{} {}", mount.place, mount.target.path.display()))?;

@@ -9,8 +9,8 @@ use super::store::make_dir;
 use super::tree;
 use super::volume::Volume;
 use crate::plan::volume::CopyUp;
-use crate::rootfs::copy::{Copied, Top, copy_attributes, copy_tree_watched};
-use crate::sys::{Call, Errno};
+use crate::rootfs::copy::{Copied, Owners, Top, copy_attributes, copy_tree_watched};
+use crate::sys::{Call, Errno, errno_of};
 use anyhow::{Context, Result};
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
@@ -32,8 +32,10 @@ struct Stage<'a> {
     staged: &'static CStr,
 }
 
-/// In the stage: the copy, and the path below the data that it is for.
+/// In the stage: the copy, a directory that keeps the attributes of its top (which change as the copy is moved away), and
+/// the path below the data that it is for.
 const TREE: &CStr = c"tree";
+const ATTRIBUTES: &CStr = c"top";
 const INTO: &str = "into";
 
 /// Whether a name in the data is this module's and no content.
@@ -68,28 +70,34 @@ pub fn is_empty(dir: BorrowedFd) -> Result<bool> {
     tree::is_empty(dir, is_stage).call(|| "read the volume".into())
 }
 
-/// Fills `into` (the volume's data, or `subpath` of it), which is empty, from the image's directory.
-pub fn fill(
-    volume: &Volume,
-    data: BorrowedFd,
-    subpath: Option<&Path>,
-    into: BorrowedFd,
-    image: BorrowedFd,
-    mode: CopyUp,
-    watch: &mut dyn FnMut(&Copied),
-) -> Result<Copied> {
-    match mode {
+/// What is to be copied where.
+pub struct Job<'a> {
+    pub data: BorrowedFd<'a>,
+    /// What `into` is below the data.
+    pub subpath: Option<&'a Path>,
+    /// Empty.
+    pub into: BorrowedFd<'a>,
+    /// The image's directory.
+    pub image: BorrowedFd<'a>,
+    pub mode: CopyUp,
+    pub owners: Owners<'a>,
+}
+
+/// Fills the volume, or the part of it that is asked for, from the image's directory.
+pub fn fill(volume: &Volume, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
+    let Job { data, into, image, owners, .. } = *job;
+    match job.mode {
         CopyUp::None => return Ok(Copied::default()),
-        CopyUp::Meta => return copy_attributes(image, into).map(|()| Copied::default()),
+        CopyUp::Meta => return copy_attributes(image, into, owners).map(|()| Copied::default()),
         CopyUp::Always | CopyUp::Once => {}
     }
     // The common case of a new directory without content needs no stage.
     if tree::is_empty(image, |_| false).call(|| "read the image's directory".into())? {
-        return copy_attributes(image, into).map(|()| Copied::default());
+        return copy_attributes(image, into, owners).map(|()| Copied::default());
     }
     let same = |a: BorrowedFd, b: BorrowedFd| -> nix::Result<bool> { Ok(fstat(a)?.st_dev == fstat(b)?.st_dev) };
     let stage = if same(volume.dir(), into).call(|| "fstat".into())? { beside(volume) } else { inside(data) };
-    match stage_copy(&stage, subpath, image, watch) {
+    match stage_copy(&stage, job, watch) {
         Ok(copied) => finish(&stage, data).map(|()| copied),
         Err(error) => {
             // Not with `?`: the first error is the one that tells (ENOSPC, mostly); what stays is swept next time.
@@ -99,24 +107,21 @@ pub fn fill(
     }
 }
 
-fn stage_copy(
-    stage: &Stage,
-    subpath: Option<&Path>,
-    image: BorrowedFd,
-    watch: &mut dyn FnMut(&Copied),
-) -> Result<Copied> {
+fn stage_copy(stage: &Stage, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
     let name = stage.staging.to_string_lossy();
     let dir = make_dir(stage.parent, &name, 0o700)?;
     mkdirat(&dir, TREE, Mode::S_IRWXU).call(|| "mkdir the copy".into())?;
     let tree = tree::open_dir(dir.as_fd(), TREE).call(|| "open the copy".into())?;
-    if let Some(subpath) = subpath {
+    if let Some(subpath) = job.subpath {
         use nix::fcntl::{OFlag, openat};
         use std::os::unix::ffi::OsStrExt;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let file = openat(&dir, INTO, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "note the subpath".into())?;
         std::fs::File::from(file).write_all(subpath.as_os_str().as_bytes()).call(|| "note the subpath".into())?;
     }
-    let copied = copy_tree_watched(image, tree.as_fd(), Top::Copy, watch)?;
+    let copied = copy_tree_watched(job.image, tree.as_fd(), Top::Keep, job.owners, watch)?;
+    let top = make_dir(dir.as_fd(), &ATTRIBUTES.to_string_lossy(), 0o700)?;
+    copy_attributes(job.image, top.as_fd(), job.owners)?;
     renameat(stage.parent, stage.staging, stage.parent, stage.staged).call(|| "rename the copy".into())?;
     Ok(copied)
 }
@@ -125,7 +130,11 @@ fn stage_copy(
 fn finish(stage: &Stage, data: BorrowedFd) -> Result<()> {
     let dir = tree::open_dir(stage.parent, stage.staged).call(|| "open the copy".into())?;
     let into = match subpath_of(dir.as_fd())? {
-        Some(path) => super::hold::open_subpath(data, &path)?,
+        Some(path) => match super::hold::open_subpath(data, &path) {
+            // Taken away since: there is nothing to finish.
+            Err(error) if errno_of(&error) == Some(Errno::ENOENT) => return tree::remove(stage.parent, stage.staged),
+            into => into?,
+        },
         None => tree::open_dir(data, c".").call(|| "open the data".into())?,
     };
     match tree::open_dir(dir.as_fd(), TREE) {
@@ -140,13 +149,16 @@ fn finish(stage: &Stage, data: BorrowedFd) -> Result<()> {
                     Err(errno) => return Err(errno).call(|| format!("rename {}", name.to_string_lossy())),
                 }
             }
-            copy_attributes(copy.as_fd(), into.as_fd())?;
+            let top = tree::open_dir(dir.as_fd(), ATTRIBUTES).call(|| "open the copy's attributes".into())?;
+            copy_attributes(top.as_fd(), into.as_fd(), Owners::default())?;
         }
-        // Killed while the empty stage was removed.
+        // Killed while what was left of the stage was removed.
         Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno).call(|| "open the copy".into()),
     }
     let times = fstat(&into).call(|| "fstat".into())?;
+    // First, since it is what says that there is something left to do; without the rest, it could not be done.
+    tree::remove(dir.as_fd(), TREE)?;
     tree::remove(stage.parent, stage.staged)?;
     if stage.staged == INNER_STAGED {
         restore_times(into.as_fd(), &times)?;

@@ -6,8 +6,9 @@ use super::copy_up;
 use super::metadata::Metadata;
 use super::store::{Durable, NoSuchVolume, Store};
 use super::volume::{Holder, Volume};
+use crate::plan::mounts::MountIdMap;
 use crate::plan::volume::{CopyUp, VolumeUse};
-use crate::rootfs::copy::Copied;
+use crate::rootfs::copy::{Copied, Owners};
 use crate::rootfs::target;
 use crate::sys::{Call, Errno, random};
 use anyhow::{Context, Result, bail, ensure};
@@ -24,6 +25,8 @@ pub struct Wish<'a> {
     pub name: &'a str,
     /// Where the container has it: what the image has there may be copied.
     pub target: &'a Path,
+    /// The mapping that the mount is to have: what comes from the image is stored so that its owners look the same.
+    pub idmap: Option<&'a MountIdMap>,
 }
 
 /// A volume that is ready to be mounted.
@@ -126,7 +129,9 @@ fn copy_up(
         return Ok(None);
     }
     let Some(image) = image_directory(image, wish.target)? else { return Ok(None) };
-    let copied = copy_up::fill(volume, data, wish.volume.subpath.as_deref(), into, image.as_fd(), mode, watch)?;
+    let owners = wish.idmap.map(|map| Owners { uid: &map.uid, gid: &map.gid }).unwrap_or_default();
+    let job = copy_up::Job { data, subpath: wish.volume.subpath.as_deref(), into, image: image.as_fd(), mode, owners };
+    let copied = copy_up::fill(volume, &job, watch)?;
     if !metadata.copied && !metadata.anonymous {
         metadata.copied = true;
         volume.set_metadata(&metadata)?;
@@ -151,7 +156,7 @@ fn is_directory(fd: BorrowedFd) -> Result<bool> {
 /// A path inside a volume: beneath its data, through no link (CVE-2017-1002101, CVE-2021-25741).
 pub(super) fn open_subpath(data: BorrowedFd, subpath: &Path) -> Result<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).resolve(resolve);
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
     let mut tries = 0;
     loop {
         match openat2(data, subpath, how) {

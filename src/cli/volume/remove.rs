@@ -72,7 +72,7 @@ fn prune(globals: &Globals, matches: &Matches) -> Result<i32> {
     if !dry_run {
         volume::sweep(&context)?;
     }
-    let (mut removed, mut kept, mut size) = (Vec::new(), Vec::new(), 0);
+    let (mut removed, mut kept, mut errors, mut size) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for volume in all(globals)? {
         match reason_to_keep(&volume, named, &filters) {
             Some(reason) => kept.push(format!("{}: {reason}", volume.name)),
@@ -80,12 +80,14 @@ fn prune(globals: &Globals, matches: &Matches) -> Result<i32> {
                 size += volume::size(&context, &volume.name)?;
                 removed.push(volume.name);
             }
-            None => {
-                if let Some(freed) = volume::prune_one(&context, &volume.name)? {
+            None => match volume::prune_one(&context, &volume.name) {
+                Ok(Some(freed)) => {
                     size += freed;
                     removed.push(volume.name);
                 }
-            }
+                Ok(None) => {}
+                Err(error) => errors.push(error),
+            },
         }
     }
     let mut text = String::new();
@@ -104,7 +106,7 @@ fn prune(globals: &Globals, matches: &Matches) -> Result<i32> {
         human(size)
     ));
     print(&text)?;
-    Ok(0)
+    all_or(errors)
 }
 
 /// Why a volume is none of prune's business.
