@@ -48,7 +48,7 @@ const FORMAT: Flag = Flag {
     help: "table, json, or a template with {{.Name}}, {{.Links}}, {{.Size}}, {{.Bytes}}",
 };
 
-fn names<'m>(matches: &'m Matches) -> Result<(&'m str, &'m str)> {
+fn names(matches: &Matches) -> Result<(&str, &str)> {
     let [from, to] = matches.operands()?[..] else { anyhow::bail!("two names are needed") };
     Ok((from, to))
 }
