@@ -8,7 +8,7 @@ binary=${1:?"the path of rvol-runc is missing"}
 PATH=$(cd "$(dirname "$binary")" && pwd):$PATH
 cd "$(dirname "$0")/.." || exit 1
 shared=bundles/mounts/shared
-containers="demo-life demo-mounts demo-hello"
+containers="demo-life demo-mounts demo-hello demo-volume demo-second"
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
@@ -69,6 +69,7 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 scratch=$(mktemp -d) || exit 1
+export RVOL_VOLUME_ROOT=$scratch/volumes
 trap 'remove_traces; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -131,5 +132,76 @@ holds "they are in the host's directory" "answer"
 run "ls -A bundles/mounts/rootfs/shared"
 empty "the root filesystem has an empty directory to mount on"
 run "rvol-runc delete --force demo-mounts"
+
+title "Volumes"
+say "Volumes are directories that outlive containers. The demo keeps them in \$RVOL_VOLUME_ROOT, and nothing else:"
+say "the bundle is a copy of bundles/hello that runs a shell script, which each step writes anew."
+bundle=$scratch/bundle
+mkdir "$bundle" && cp -a bundles/hello/rootfs "$bundle/rootfs"
+script() { # SCRIPT: what the container runs
+    say "in the container: $1"
+    sed 's/"args": .*/"args": ["sh", "\/script"],/' bundles/hello/config.json >"$bundle/config.json"
+    printf '%s\n' "$1" >"$bundle/rootfs/script"
+}
+say "An anonymous volume: made for one container, in its place while it runs."
+script 'echo "written inside" >/test/file; cat /test/file'
+run "rvol-runc create --bundle $bundle -v /test demo-volume"
+run "rvol-runc volume ls"
+volume=$(rvol-runc volume ls -q)
+run "rvol-runc start demo-volume"
+wait_for "the container writes" '[ -s "$RVOL_VOLUME_ROOT/$volume/_data/file" ]'
+run "cat \$RVOL_VOLUME_ROOT/$volume/_data/file"
+holds "the host sees what the container wrote" "written inside"
+run "ls -A $bundle/rootfs/test"
+empty "the root filesystem has an empty /test, and nothing of the volume's data"
+refused "grep -F \$RVOL_VOLUME_ROOT /proc/self/mountinfo"
+empty "the host's mount table knows nothing of it"
+run "rvol-runc delete --force --volumes demo-volume"
+run "rvol-runc volume ls -q"
+empty "with --volumes it went with its container"
+
+say "A named volume is made on first use and stays."
+script 'echo "first was here" >>/data/log'
+run "rvol-runc run --bundle $bundle -v data:/data demo-volume"
+script 'cat /data/log'
+run "rvol-runc run --bundle $bundle -v data:/data demo-second"
+holds "the second container reads what the first one wrote" "first was here"
+
+say "A directory of the host, read-only."
+mkdir "$scratch/home" && echo "from the host" >"$scratch/home/letter"
+script 'cat /test/letter; touch /test/new'
+refused "rvol-runc run --bundle $bundle -v $scratch/home:/test:ro demo-volume"
+holds "the container reads it" "from the host"
+holds "and cannot write to it" "Read-only file system"
+
+say "What the image has at the mount point appears in a new volume."
+mkdir "$bundle/rootfs/site" && echo "the image's own page" >"$bundle/rootfs/site/index.html"
+script 'cat /site/index.html'
+run "rvol-runc run --bundle $bundle -v site:/site demo-volume"
+holds "copied up" "the image's own page"
+run "ls \$RVOL_VOLUME_ROOT/site/_data"
+holds "it is in the volume now" "index.html"
+
+say "Two containers share: the second takes over the mounts of the first, read-only."
+script 'cat /data/log; touch /data/new'
+run "rvol-runc create --bundle $bundle -v data:/data demo-volume"
+refused "rvol-runc run --bundle $bundle --volumes-from demo-volume:ro demo-second"
+holds "it reads the first one's volume" "first was here"
+holds "and may not write" "Read-only file system"
+refused "rvol-runc volume rm data"
+holds "a volume in use stays" "volume is in use - [demo-volume]"
+run "rvol-runc mounts demo-volume"
+run "rvol-runc delete --force demo-volume"
+
+say "Pruning: what nobody uses goes, if it has no name; with --all also what has one."
+run "rvol-runc volume create"
+run "rvol-runc volume prune --dry-run"
+run "rvol-runc volume prune --force"
+holds "the anonymous one went" "Deleted Volumes"
+run "rvol-runc volume ls"
+holds "named ones stay" "data"
+run "rvol-runc volume prune --all --force"
+run "rvol-runc volume ls -q"
+empty "now there is none"
 
 printf '\n%sEverything held, in %d s.%s\n' "$bold" "$SECONDS" "$plain"

@@ -134,3 +134,31 @@ fn prune() {
     assert_eq!(case.volume_names(), [""; 0]);
     fs::rename(&aside, &state).expect("put it back");
 }
+
+#[test]
+fn clone_rename_and_df() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.volume(&["create", "--label", "a=b", "data"]).ok();
+    fs::write(case.data("data").join("file"), [0; 36]).expect("write");
+    fs::set_permissions(case.data("data"), fs::Permissions::from_mode(0o1777)).expect("chmod");
+    assert_eq!(case.volume(&["clone", "data", "copy"]).ok().stdout, "copy\n");
+    fs::write(case.data("data").join("file"), [1; 40]).expect("write");
+    assert_eq!(fs::read(case.data("copy").join("file")).expect("read"), [0; 36]);
+    assert_eq!(fs::metadata(case.data("copy")).expect("stat").permissions().mode() & 0o7777, 0o1777);
+    assert_eq!(case.volume(&["inspect", "-f", "{{.Labels.a}}", "copy"]).ok().stdout, "b\n");
+    case.volume(&["clone", "data", "copy"]).fails().says("volume copy exists already");
+    case.volume(&["clone", "nope", "x1"]).fails().says("no such volume");
+    case.volume(&["rename", "data", "copy"]).fails().says("volume copy exists already");
+    case.volume(&["rename", "data", "a/b"]).fails().says("includes invalid characters");
+    assert_eq!(case.volume(&["rename", "data", "moved"]).ok().stdout, "moved\n");
+    case.args(&["/bin/true"]);
+    case.create_with(&["-v", "moved:/data"]).ok();
+    case.volume(&["rename", "moved", "again"]).fails().says("volume is in use");
+    let out = case.volume(&["df"]).ok().stdout;
+    assert_eq!(out, "VOLUME NAME   LINKS     SIZE\ncopy          0         36B\nmoved         1         40B\n");
+    let anonymous = case.volume(&["create"]).ok().stdout.trim().to_owned();
+    case.volume(&["rename", &anonymous, "kept"]).ok();
+    case.volume(&["prune", "-f"]).ok();
+    assert_eq!(case.volume_names(), ["copy", "kept", "moved"]);
+}

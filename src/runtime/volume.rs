@@ -4,10 +4,14 @@ use super::Context;
 use super::record::Record;
 use crate::host;
 use crate::plan::volume::check_name;
+use crate::rootfs::copy::{Top, copy_tree};
 use crate::store::{self, Access};
-use crate::volumes::{Durable, Holder, Metadata, NoSuchVolume, Store, anonymous_name, check_same, driver};
-use anyhow::{Context as _, Result, bail};
+use crate::volumes::{
+    ANONYMOUS_LABEL, Durable, Holder, Metadata, NoSuchVolume, Store, anonymous_name, check_same, driver,
+};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 impl Context {
@@ -130,6 +134,45 @@ pub fn prune_one(context: &Context, name: &str) -> Result<Option<u64>> {
     let size = volume.size()?;
     volume.remove(&store).with_context(|| format!("remove {name}"))?;
     Ok(Some(size))
+}
+
+/// Makes a volume with the content, labels and options of another, whole or not at all.
+pub fn clone(context: &Context, from: &str, to: &str) -> Result<()> {
+    let store = context.volumes()?;
+    check_name(to).map_err(anyhow::Error::msg)?;
+    let source = store.lock_existing(from)?;
+    let old = source.metadata()?;
+    ensure!(old.is_plain(), "volume {from} has a driver or driver options: only its driver can copy it");
+    let data = source.data()?;
+    // The lock goes, so that containers may start with the source; what keeps it from being removed is this.
+    let _pin = source.pin("clone")?;
+    drop(source);
+    let mut labels = old.labels;
+    labels.remove(ANONYMOUS_LABEL);
+    let metadata = Metadata { copied: old.copied, ..Metadata::new(Some(&old.driver), labels, old.options, false) };
+    let made = store.make(to, &metadata, Durable::Yes, |volume| {
+        copy_tree(data.as_fd(), volume.data()?.as_fd(), Top::Copy)
+            .map(drop)
+            .with_context(|| format!("copy volume {from}"))
+    })?;
+    ensure!(made.is_some(), "volume {to} exists already");
+    Ok(())
+}
+
+/// Gives a volume another name. One that is in use keeps its own: its containers know it by that.
+pub fn rename(context: &Context, from: &str, to: &str) -> Result<()> {
+    let store = context.volumes()?;
+    let volume = store.lock_existing(from)?;
+    let users = volume.users()?;
+    ensure!(users.is_empty(), "rename {from}: volume is in use - [{}]", users.join(", "));
+    let mut metadata = volume.metadata()?;
+    if metadata.anonymous {
+        // With a name it is not for prune any more. Before the rename: what is killed in between keeps too much.
+        metadata.anonymous = false;
+        metadata.labels.remove(ANONYMOUS_LABEL);
+        volume.set_metadata(&metadata)?;
+    }
+    store.rename(&volume, to)
 }
 
 /// The bytes that a volume holds.

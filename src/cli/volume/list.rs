@@ -44,17 +44,18 @@ fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
         Some("json") => "{{json .}}",
         Some(format) => format,
     };
-    print(&show(format, &rows)?)?;
+    print(&show(format, &header(), &rows)?)?;
     Ok(0)
 }
 
-fn show(format: &str, rows: &[Value]) -> Result<String> {
+/// Rows in a format: a template, or a table of one (`table {{.A}}\t{{.B}}`) with a header.
+pub fn show(format: &str, header: &Value, rows: &[Value]) -> Result<String> {
     let (table, format) = match format.strip_prefix("table ") {
         Some(rest) => (true, rest),
         None => (false, format),
     };
     let template = Template::parse(&format.replace("\\t", "\t").replace("\\n", "\n"))?;
-    let header = table.then(|| template.render(&header()));
+    let header = table.then(|| template.render(header));
     let lines: Result<Vec<String>> = header.into_iter().chain(rows.iter().map(|row| template.render(row))).collect();
     let lines = lines?;
     Ok(if table { align(&lines) } else { lines.iter().map(|line| format!("{line}\n")).collect() })
@@ -93,7 +94,7 @@ fn header() -> Value {
 }
 
 /// Columns at tabs: at least ten wide, three apart, the last as it is.
-pub fn align(lines: &[String]) -> String {
+fn align(lines: &[String]) -> String {
     let rows: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cells = |column: usize| rows.iter().filter(move |row| row.len() > column + 1).map(move |row| row[column]);
@@ -120,9 +121,9 @@ mod tests {
     fn tables_look_like_dockers() {
         let rows = [json!({"Driver": "local", "Name": "data"}), json!({"Driver": "vieux/sshfs:latest", "Name": "x2"})];
         let expected = "DRIVER               VOLUME NAME\nlocal                data\nvieux/sshfs:latest   x2\n";
-        assert_eq!(show("table {{.Driver}}\\t{{.Name}}", &rows).unwrap(), expected);
-        assert_eq!(show("table {{.Driver}}\t{{.Name}}", &[]).unwrap(), "DRIVER    VOLUME NAME\n");
-        assert_eq!(show("{{.Name}}: {{.Driver}}", &rows[..1]).unwrap(), "data: local\n");
-        assert_eq!(show("{{json .}}", &rows[..1]).unwrap(), "{\"Driver\":\"local\",\"Name\":\"data\"}\n");
+        assert_eq!(show("table {{.Driver}}\\t{{.Name}}", &header(), &rows).unwrap(), expected);
+        assert_eq!(show("table {{.Driver}}\t{{.Name}}", &header(), &[]).unwrap(), "DRIVER    VOLUME NAME\n");
+        assert_eq!(show("{{.Name}}: {{.Driver}}", &header(), &rows[..1]).unwrap(), "data: local\n");
+        assert_eq!(show("{{json .}}", &header(), &rows[..1]).unwrap(), "{\"Driver\":\"local\",\"Name\":\"data\"}\n");
     }
 }

@@ -4,9 +4,11 @@ mod filter;
 mod list;
 mod remove;
 mod template;
+mod whole;
 
 pub use list::LIST;
 pub use remove::{PRUNE, REMOVE};
+pub use whole::{CLONE, RENAME, USAGE};
 
 use super::args::{Flag, Matches, Operand};
 use super::{Command, Globals, print};

@@ -9,7 +9,11 @@ pub fn check(metadata: &Metadata) -> Result<()> {
     if !metadata.is_local() {
         bail!("error looking up volume plugin {}: plugin not found", metadata.driver);
     }
-    ensure!(metadata.options.is_empty(), "invalid option: {}", shown(&metadata.options));
+    ensure!(
+        metadata.options.is_empty(),
+        "invalid option: {} (the local driver of this version takes none)",
+        shown(&metadata.options)
+    );
     Ok(())
 }
 

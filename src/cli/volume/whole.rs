@@ -1,0 +1,84 @@
+//! What `docker volume` has not: `volume clone`, `volume rename`, `volume df`.
+
+use super::list::show;
+use super::{Listed, all};
+use crate::cli::args::{Flag, Matches, Operand};
+use crate::cli::volume::remove::human;
+use crate::cli::{Command, Globals, print};
+use crate::runtime::volume;
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+pub const CLONE: Command = Command {
+    name: "volume clone",
+    about: "Make a volume with the content of another",
+    details: "\
+Data is shared with the source where the filesystem can (reflink), else copied. The
+new volume appears when it is complete. Containers that write into the source
+meanwhile may be seen half.",
+    flags: &[],
+    operands: &[SOURCE, DESTINATION],
+    run: clone,
+};
+
+pub const RENAME: Command = Command {
+    name: "volume rename",
+    about: "Give a volume that no container uses another name",
+    details: "",
+    flags: &[],
+    operands: &[SOURCE, DESTINATION],
+    run: rename,
+};
+
+pub const USAGE: Command = Command {
+    name: "volume df",
+    about: "Show how large volumes are and how many use them",
+    details: "",
+    flags: &[&[FORMAT]],
+    operands: &[],
+    run: usage,
+};
+
+const SOURCE: Operand = Operand { name: "VOLUME", required: true, help: "The volume" };
+const DESTINATION: Operand = Operand { name: "NEW-NAME", required: true, help: "The new name" };
+const FORMAT: Flag = Flag {
+    name: "format",
+    short: None,
+    value: Some("FORMAT"),
+    help: "table, json, or a template with {{.Name}}, {{.Links}}, {{.Size}}, {{.Bytes}}",
+};
+
+fn names(matches: &Matches) -> Result<(&str, &str)> {
+    let [from, to] = matches.operands()?[..] else { anyhow::bail!("two names are needed") };
+    Ok((from, to))
+}
+
+fn clone(globals: &Globals, matches: &Matches) -> Result<i32> {
+    let (from, to) = names(matches)?;
+    volume::clone(&globals.volume_context(), from, to)?;
+    print(&format!("{to}\n"))?;
+    Ok(0)
+}
+
+fn rename(globals: &Globals, matches: &Matches) -> Result<i32> {
+    let (from, to) = names(matches)?;
+    volume::rename(&globals.volume_context(), from, to)?;
+    print(&format!("{to}\n"))?;
+    Ok(0)
+}
+
+fn usage(globals: &Globals, matches: &Matches) -> Result<i32> {
+    let mut rows = Vec::new();
+    for Listed { name, users, .. } in all(globals)? {
+        let bytes = volume::size(&globals.volume_context(), &name).with_context(|| name.clone())?;
+        rows.push(json!({"Name": name, "Links": users.len(), "Size": human(bytes), "Bytes": bytes}));
+    }
+    let header = json!({"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE", "Bytes": "BYTES"});
+    let format = match matches.text(&FORMAT)?.filter(|format| !format.is_empty()) {
+        None | Some("table") => "table {{.Name}}\\t{{.Links}}\\t{{.Size}}",
+        Some("json") => "{{json .}}",
+        Some(format) => format,
+    };
+    print(&show(format, &header, &rows)?)?;
+    Ok(0)
+}
