@@ -25,6 +25,7 @@ find_missing() {
     check strace command -v strace
     check util-linux command -v unshare
     check uidmap command -v newuidmap
+    check iproute2 command -v ip
 }
 
 find_missing "$@"

@@ -74,6 +74,17 @@ fn in_user_namespace() -> anyhow::Result<bool> {
     }
 }
 
+/// Root only in a user namespace that a user made: /run is then the user's of the host. As in runc, `USER=root` says
+/// that it is not.
+pub fn acts_for_user() -> anyhow::Result<bool> {
+    const INITIAL: [&str; 3] = ["0", "0", "4294967295"];
+    if std::env::var_os("USER").is_some_and(|user| user == "root") {
+        return Ok(false);
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map").context("read /proc/self/uid_map")?;
+    Ok(!map.split_ascii_whitespace().eq(INITIAL))
+}
+
 impl CgroupMode {
     fn probe(root: &Path) -> anyhow::Result<CgroupMode> {
         match statfs(root) {

@@ -18,3 +18,4 @@ pub mod security;
 pub mod state;
 pub mod store;
 pub mod sys;
+pub mod volumes;

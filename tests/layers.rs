@@ -20,15 +20,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("security", &["ipc", "plan", "sys"]),
     ("network", &["plan", "sys"]),
     ("rdt", &["plan", "sys"]),
+    ("volumes", &["clock", "plan", "rootfs", "sys"]),
     ("init", &["cgroup", "hooks", "ipc", "network", "plan", "rootfs", "security", "state", "sys"]),
     (
         "runtime",
         &[
             "bundle", "cgroup", "clock", "hooks", "host", "init", "ipc", "log", "network", "plan", "rdt", "rootfs",
-            "security", "state", "store", "sys",
+            "security", "state", "store", "sys", "volumes",
         ],
     ),
-    ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys"]),
+    ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "volumes"]),
 ];
 
 fn sources(dir: &Path, files: &mut Vec<PathBuf>) {

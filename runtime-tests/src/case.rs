@@ -86,6 +86,11 @@ impl Case {
         self.dir.join("state")
     }
 
+    /// Where the case's volumes are; made with the first one.
+    pub fn volume_root(&self) -> PathBuf {
+        self.dir.join("lib/volumes")
+    }
+
     /// A path in the case's directory, as text.
     pub fn path(&self, name: &str) -> String {
         self.dir.join(name).to_str().expect("the test's directory is UTF-8").to_owned()
@@ -210,6 +215,7 @@ impl Case {
             None => command::quiet(binary),
         };
         command.arg("--root").arg(self.state_root()).current_dir(&self.dir);
+        command.env("RVOL_VOLUME_ROOT", self.volume_root());
         command
     }
 

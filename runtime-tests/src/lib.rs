@@ -19,6 +19,7 @@ pub mod raw;
 pub mod runtime;
 pub mod strace;
 pub mod unprivileged;
+pub mod volumes;
 pub mod waiting;
 
 pub use case::Case;

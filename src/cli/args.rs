@@ -20,7 +20,7 @@ pub struct Flag {
     pub help: &'static str,
 }
 
-/// A word of a command that is no flag.
+/// A word of a command that is no flag. Of the last one there may be several if its name ends in `...`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Operand {
     pub name: &'static str,
@@ -39,6 +39,22 @@ impl Matches {
     /// The value of a flag; of several the last, as in runc.
     pub fn value(&self, flag: &Flag) -> Option<&OsStr> {
         self.flags.iter().rev().find(|(name, _)| *name == flag.name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// All values of a flag, in their order.
+    pub fn values(&self, flag: &Flag) -> impl Iterator<Item = &OsStr> {
+        self.flags.iter().filter(|(name, _)| *name == flag.name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// All values of a flag that is text.
+    pub fn texts(&self, flag: &Flag) -> Result<Vec<&str>> {
+        self.values(flag).map(|value| value.to_str().ok_or_else(|| wrong_value(flag, value, "is not UTF-8"))).collect()
+    }
+
+    /// The words that are no flags, as text.
+    pub fn operands(&self) -> Result<Vec<&str>> {
+        let text = |word: &'_ OsString| anyhow::anyhow!("{} is not UTF-8", word.display());
+        self.operands.iter().map(|word| word.to_str().ok_or_else(|| text(word))).collect()
     }
 
     /// The value of a flag that is text.
@@ -75,6 +91,8 @@ pub fn wrong_value(flag: &Flag, value: &OsStr, why: &str) -> anyhow::Error {
 pub enum Action {
     Run(&'static Command, Matches),
     Help(Option<&'static Command>),
+    /// Help of all commands that begin with this word.
+    GroupHelp(String),
     Version,
 }
 
@@ -155,8 +173,12 @@ impl Words {
             First::Version => return Ok(Action::Version),
             First::Command(name) => name,
         };
-        let Some(command) = self.commands.iter().find(|command| name == command.name) else {
-            return Err(self.error(format!("unknown command {}", name.display())));
+        let command = match self.commands.iter().find(|command| name == command.name) {
+            Some(command) => command,
+            None => match self.second(&name)? {
+                Some(command) => command,
+                None => return Ok(Action::GroupHelp(name.to_string_lossy().into_owned())),
+            },
         };
         self.command = Some(command);
         let mut matches = Matches::default();
@@ -171,10 +193,36 @@ impl Words {
         if let Some(missing) = command.operands[..required].get(matches.operands.len()) {
             return Err(self.error(format!("{} is missing", missing.name)));
         }
-        if let Some(surplus) = matches.operands.get(command.operands.len()) {
+        let several = command.operands.last().is_some_and(|operand| operand.name.ends_with("..."));
+        if let Some(surplus) = matches.operands.get(command.operands.len()).filter(|_| !several) {
             return Err(self.error(format!("unexpected argument {}", surplus.display())));
         }
         Ok(Action::Run(command, matches))
+    }
+
+    /// The command whose name is `first` and the next word; `None` where help is asked for.
+    fn second(&mut self, first: &OsStr) -> Result<Option<&'static Command>, UsageError> {
+        let in_group = |command: &&Command| command.name.split_once(' ').is_some_and(|(group, _)| first == group);
+        if !self.commands.iter().any(|command| in_group(&command)) {
+            return Err(self.error(format!("unknown command {}", first.display())));
+        }
+        let word = self.parser.next().map_err(|e| UsageError { command: None, message: e.to_string() })?;
+        let second = match word {
+            None | Some(Arg::Short('h') | Arg::Long("help")) => return Ok(None),
+            Some(Arg::Value(word)) => word,
+            Some(Arg::Short(short)) => {
+                return Err(self.error(format!("unknown flag -{short} of {}", first.display())));
+            }
+            Some(Arg::Long(long)) => {
+                let message = format!("unknown flag --{long} of {}", first.display());
+                return Err(self.error(message));
+            }
+        };
+        let name = format!("{} {}", first.display(), second.display());
+        match self.commands.iter().find(|command| command.name == name) {
+            Some(command) => Ok(Some(command)),
+            None => Err(self.error(format!("unknown command {name}"))),
+        }
     }
 
     fn next(&mut self) -> Result<Option<Word>, UsageError> {

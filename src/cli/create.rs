@@ -1,7 +1,7 @@
 //! `create`: makes a container from a bundle; its process waits for `start`.
 
 use super::args::{Flag, Matches, wrong_value};
-use super::{CONTAINER_ID, Command, Globals};
+use super::{CONTAINER_ID, Command, Globals, mounts};
 use crate::runtime::{self, CreateArgs};
 use anyhow::Result;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
 The bundle is a directory with a config.json and, mostly, a root filesystem.
 When this command returns, the container's process is there, confined and ready;
 it runs the program of config.json at 'start'.",
-    flags: &[FLAGS],
+    flags: &[FLAGS, mounts::FLAGS],
     operands: &[CONTAINER_ID],
     run,
 };
@@ -85,5 +85,6 @@ pub fn create_args(matches: &Matches) -> Result<CreateArgs> {
         no_pivot: matches.is_set(&NO_PIVOT),
         no_new_keyring: matches.is_set(&NO_NEW_KEYRING),
         preserve_fds,
+        mounts: mounts::flags(matches)?,
     })
 }

@@ -3,20 +3,25 @@
 use super::args::{Flag, Matches};
 use super::{CONTAINER_ID, Command, Globals};
 use crate::runtime;
+use crate::volumes::Remove;
 use anyhow::Result;
 
 pub const COMMAND: Command = Command {
     name: "delete",
     about: "Delete a container that is stopped or was never started",
-    details: "With --force also a running one; and it is no error if there is none.",
-    flags: &[&[FORCE]],
+    details: "\
+With --force also a running one; and it is no error if there is none. Volumes stay;
+with --volumes those go that have no name and that no other container uses.",
+    flags: &[&[FORCE, VOLUMES]],
     operands: &[CONTAINER_ID],
     run,
 };
 
 const FORCE: Flag = Flag { name: "force", short: Some('f'), value: None, help: "Kill it first (SIGKILL) if it runs" };
+const VOLUMES: Flag = Flag { name: "volumes", short: Some('v'), value: None, help: "Remove its anonymous volumes too" };
 
 fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
-    runtime::delete(&globals.context()?, matches.id()?, matches.is_set(&FORCE))?;
+    let volumes = if matches.is_set(&VOLUMES) { Remove::Yes } else { Remove::No };
+    runtime::delete(&globals.context()?, matches.id()?, matches.is_set(&FORCE), volumes)?;
     Ok(0)
 }

@@ -4,7 +4,8 @@
 
 use super::args::Matches;
 use super::{Command, Globals, print, version};
-use crate::plan::options;
+use crate::plan::{options, volume};
+use crate::runtime::storage;
 use crate::sys::seccomp;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -161,7 +162,7 @@ fn features() -> Features {
         oci_version_min: version::SPEC_MIN,
         oci_version_max: version::SPEC,
         hooks: HOOKS,
-        mount_options: options::names(),
+        mount_options: mount_options(),
         linux: Linux {
             namespaces: NAMESPACES,
             capabilities: capabilities(),
@@ -182,8 +183,15 @@ fn features() -> Features {
             net_devices: Enabled { enabled: true },
         },
         annotations: annotations(),
-        potentially_unsafe_config_annotations: &[],
+        potentially_unsafe_config_annotations: &[storage::IMAGE_VOLUMES, storage::VOLUMES, storage::VOLUMES_FROM],
     }
+}
+
+/// Those of all mounts, and those of volumes.
+fn mount_options() -> Vec<&'static str> {
+    let mut names: Vec<_> = options::names().into_iter().chain(volume::option_names()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// In the order of their numbers.

@@ -1,6 +1,7 @@
 //! The flags that stand before the command, and what they mean for all commands.
 
 use super::args::{Flag, Matches, wrong_value};
+use crate::host;
 use crate::log::Format;
 use crate::plan::resources::Manager;
 use crate::runtime::Context;
@@ -15,6 +16,18 @@ const ROOT: Flag = Flag {
     short: None,
     value: Some("DIR"),
     help: "Keep the containers' state in this directory (/run/rvol-runc)",
+};
+const VOLUME_ROOT: Flag = Flag {
+    name: "volume-root",
+    short: None,
+    value: Some("DIR"),
+    help: "Keep volumes in this directory (/var/lib/rvol-runc/volumes)",
+};
+const NO_VOLUME_ANNOTATIONS: Flag = Flag {
+    name: "no-volume-annotations",
+    short: None,
+    value: None,
+    help: "Leave out what annotations of a config ask of volumes",
 };
 const LOG: Flag = Flag { name: "log", short: None, value: Some("FILE"), help: "Append log records to this file" };
 const LOG_FORMAT: Flag =
@@ -39,13 +52,27 @@ const ROOTLESS: Flag = Flag {
     help: "Go on where a cgroup needs more privilege: true, false or auto",
 };
 
-pub const GLOBAL_FLAGS: &[Flag] = &[ROOT, LOG, LOG_FORMAT, DEBUG, SYSTEMD_CGROUP, CGROUP_MANAGER, ROOTLESS, VERSION];
+pub const GLOBAL_FLAGS: &[Flag] = &[
+    ROOT,
+    VOLUME_ROOT,
+    NO_VOLUME_ANNOTATIONS,
+    LOG,
+    LOG_FORMAT,
+    DEBUG,
+    SYSTEMD_CGROUP,
+    CGROUP_MANAGER,
+    ROOTLESS,
+    VERSION,
+];
 
 /// The values of the global flags.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Globals {
     /// Absolute; `None` where the flag is not given.
     pub root: Option<PathBuf>,
+    /// Absolute; `None` where neither the flag nor the environment says it.
+    pub volume_root: Option<PathBuf>,
+    pub no_volume_annotations: bool,
     pub log: Option<PathBuf>,
     pub log_format: Format,
     pub debug: bool,
@@ -57,7 +84,10 @@ pub struct Globals {
 impl Globals {
     pub fn new(given: &Matches) -> Result<Globals> {
         Ok(Globals {
-            root: given.value(&ROOT).map(|dir| absolute_root(Path::new(dir))).transpose()?,
+            root: given.value(&ROOT).map(|dir| absolute_root(&ROOT, Path::new(dir))).transpose()?,
+            volume_root: volume_root(given)?,
+            no_volume_annotations: given.is_set(&NO_VOLUME_ANNOTATIONS)
+                || std::env::var_os("RVOL_VOLUME_ANNOTATIONS").is_some_and(|value| value == "false" || value == "0"),
             log: given.value(&LOG).filter(|file| !file.is_empty()).map(PathBuf::from),
             log_format: match given.text(&LOG_FORMAT)? {
                 None | Some("" | "text") => Format::Text,
@@ -84,9 +114,20 @@ impl Globals {
         Ok(Context { root, ..self.context_without_state() })
     }
 
+    /// For the commands of volumes.
+    pub fn volume_context(&self) -> Context {
+        self.context_without_state()
+    }
+
     /// The same for an operation that touches no state, and so needs no directory for it.
     pub fn context_without_state(&self) -> Context {
-        Context { root: PathBuf::new(), cgroup_manager: self.cgroup_manager, rootless: self.rootless }
+        Context {
+            root: PathBuf::new(),
+            volume_root: self.volume_root.clone(),
+            volume_annotations: !self.no_volume_annotations,
+            cgroup_manager: self.cgroup_manager,
+            rootless: self.rootless,
+        }
     }
 }
 
@@ -110,9 +151,9 @@ fn cgroup_manager(given: &Matches) -> Result<Manager> {
 
 /// Absolute and without `..`, so that no later change of directory matters. `/` is refused: containers are directories
 /// below it.
-fn absolute_root(dir: &Path) -> Result<PathBuf> {
+fn absolute_root(flag: &Flag, dir: &Path) -> Result<PathBuf> {
     if dir.as_os_str().is_empty() {
-        bail!("--root is empty");
+        bail!("--{} is empty", flag.name);
     }
     let mut clean = PathBuf::new();
     for component in std::path::absolute(dir).context("find current directory")?.components() {
@@ -123,29 +164,26 @@ fn absolute_root(dir: &Path) -> Result<PathBuf> {
         }
     }
     if clean == Path::new("/") {
-        bail!("--root {}: / cannot hold the state of containers", dir.display());
+        let what = if *flag == ROOT { "the state of containers" } else { "volumes" };
+        bail!("--{} {}: / cannot hold {what}", flag.name, dir.display());
     }
     Ok(clean)
+}
+
+/// From the flag, or else from the environment.
+fn volume_root(given: &Matches) -> Result<Option<PathBuf>> {
+    let from_environment = || std::env::var_os("RVOL_VOLUME_ROOT").filter(|dir| !dir.is_empty());
+    let dir = given.value(&VOLUME_ROOT).map(|dir| dir.to_owned()).or_else(from_environment);
+    dir.map(|dir| absolute_root(&VOLUME_ROOT, Path::new(&dir))).transpose()
 }
 
 fn default_root() -> Result<PathBuf> {
     let root = nix::unistd::geteuid().is_root();
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) if !root || acts_for_user()? => Ok(Path::new(&dir).join("rvol-runc")),
+        Some(dir) if !root || host::acts_for_user()? => Ok(Path::new(&dir).join("rvol-runc")),
         None if !root => bail!("no directory for state: XDG_RUNTIME_DIR is not set, and there is no --root"),
         _ => Ok("/run/rvol-runc".into()),
     }
-}
-
-/// Root only in a user namespace that a user made: /run is then the user's of the host. As in runc, `USER=root` says
-/// that it is not.
-fn acts_for_user() -> Result<bool> {
-    const INITIAL: [&str; 3] = ["0", "0", "4294967295"];
-    if std::env::var_os("USER").is_some_and(|user| user == "root") {
-        return Ok(false);
-    }
-    let map = std::fs::read_to_string("/proc/self/uid_map").context("read /proc/self/uid_map")?;
-    Ok(!map.split_ascii_whitespace().eq(INITIAL))
 }
 
 #[cfg(test)]
@@ -154,10 +192,10 @@ mod tests {
 
     #[test]
     fn roots_are_absolute_and_clean() {
-        assert_eq!(absolute_root(Path::new("/run/./a/../b/")).unwrap(), Path::new("/run/b"));
-        assert!(absolute_root(Path::new("x")).unwrap().is_absolute());
+        assert_eq!(absolute_root(&ROOT, Path::new("/run/./a/../b/")).unwrap(), Path::new("/run/b"));
+        assert!(absolute_root(&ROOT, Path::new("x")).unwrap().is_absolute());
         for bad in ["", "/", "/..", "/a/../..", "/.", "../../../../../../../../../../.."] {
-            assert!(absolute_root(Path::new(bad)).is_err(), "{bad}");
+            assert!(absolute_root(&ROOT, Path::new(bad)).is_err(), "{bad}");
         }
     }
 }

@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
     about: "Show help, of one command or of all",
     details: "",
     flags: &[],
-    operands: &[Operand { name: "COMMAND", required: false, help: "The command" }],
+    operands: &[Operand { name: "COMMAND...", required: false, help: "The command, in one word or two" }],
     run,
 };
 
@@ -29,11 +29,32 @@ of its own comes out.
     rvol-runc run my-container      # does it";
 
 fn run(_: &Globals, matches: &Matches) -> Result<i32> {
-    let Some(name) = matches.operand(0) else { return print(None).map(|()| 0) };
-    match COMMANDS.iter().find(|command| name == command.name) {
-        Some(command) => print(Some(command)).map(|()| 0),
-        None => bail!("there is no such command"),
+    let name = matches.operands()?.join(" ");
+    if name.is_empty() {
+        print(None)?;
+    } else if let Some(command) = COMMANDS.iter().find(|command| name == command.name) {
+        print(Some(command))?;
+    } else if groups().any(|group| group == name) {
+        print_group(&name)?;
+    } else {
+        bail!("there is no such command");
     }
+    Ok(0)
+}
+
+/// The first words of commands that have two.
+fn groups() -> impl Iterator<Item = &'static str> {
+    let mut groups: Vec<_> = COMMANDS.iter().filter_map(|command| Some(command.name.split_once(' ')?.0)).collect();
+    groups.dedup();
+    groups.into_iter()
+}
+
+/// Prints the help of all commands that begin with this word.
+pub fn print_group(group: &str) -> Result<()> {
+    let mut program = program();
+    program.build();
+    let shown = program.find_subcommand_mut(group).expect("made from the same table");
+    super::print(&shown.render_help().to_string())
 }
 
 /// Prints the help of a command, or of the program, to stdout.
@@ -41,7 +62,10 @@ pub fn print(command: Option<&Command>) -> Result<()> {
     let mut program = program();
     program.build();
     let shown = match command {
-        Some(command) => program.find_subcommand_mut(command.name).expect("made from the same table"),
+        Some(command) => command
+            .name
+            .split(' ')
+            .fold(&mut program, |found, word| found.find_subcommand_mut(word).expect("made from the same table")),
         None => &mut program,
     };
     super::print(&shown.render_help().to_string())
@@ -71,17 +95,30 @@ pub fn program() -> clap::Command {
         .about(ABOUT)
         .override_usage(format!("{NAME} [OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]"))
         .args(GLOBAL_FLAGS.iter().map(flag))
-        .subcommands(COMMANDS.iter().map(command))
+        .subcommands(COMMANDS.iter().filter(|command| !command.name.contains(' ')).map(command))
+        .subcommands(groups().map(group))
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+}
+
+fn group(name: &'static str) -> clap::Command {
+    let mine =
+        COMMANDS.iter().filter(move |command| command.name.split_once(' ').is_some_and(|(group, _)| group == name));
+    let about = if name == "volume" { "Manage volumes" } else { "" };
+    clap::Command::new(name)
+        .about(about)
+        .subcommands(mine.map(command))
         .disable_help_subcommand(true)
         .subcommand_required(true)
 }
 
 fn command(command: &'static Command) -> clap::Command {
-    let operands = command
-        .operands
-        .iter()
-        .map(|operand| Arg::new(operand.name).value_name(operand.name).required(operand.required).help(operand.help));
-    clap::Command::new(command.name)
+    let operands = command.operands.iter().map(|operand| {
+        let name = operand.name.trim_end_matches("...");
+        let arg = Arg::new(name).value_name(name).required(operand.required).help(operand.help);
+        if name == operand.name { arg } else { arg.num_args(if operand.required { 1.. } else { 0.. }) }
+    });
+    clap::Command::new(command.name.split_once(' ').map_or(command.name, |(_, word)| word))
         .about(command.about)
         .after_help(command.details)
         .args(command.flags.iter().copied().flatten().map(flag))

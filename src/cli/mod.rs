@@ -10,12 +10,14 @@ mod global;
 mod help;
 mod kill;
 mod list;
+mod mounts;
 mod plan;
 mod run;
 mod spec;
 mod start;
 mod state;
 mod version;
+mod volume;
 
 use crate::log;
 use anyhow::{Context as _, Result};
@@ -50,6 +52,12 @@ static COMMANDS: &[Command] = &[
     delete::COMMAND,
     list::COMMAND,
     plan::COMMAND,
+    mounts::COMMAND,
+    volume::CREATE,
+    volume::INSPECT,
+    volume::LIST,
+    volume::REMOVE,
+    volume::PRUNE,
     spec::COMMAND,
     features::COMMAND,
     help::COMMAND,
@@ -80,10 +88,11 @@ fn execute(argv: &[OsString]) -> Result<i32> {
     log::open(globals.log.as_deref(), globals.log_format, globals.debug)?;
     match words.action(first)? {
         Action::Help(command) => help::print(command).map(|()| 0),
+        Action::GroupHelp(group) => help::print_group(&group).map(|()| 0),
         Action::Version => version::print().map(|()| 0),
         Action::Run(command, matches) => (command.run)(&globals, &matches).with_context(|| match matches.operand(0) {
-            Some(subject) => format!("{} {}", command.name, subject.display()),
-            None => command.name.to_owned(),
+            Some(subject) if !command.name.contains(' ') => format!("{} {}", command.name, subject.display()),
+            _ => command.name.to_owned(),
         }),
     }
 }

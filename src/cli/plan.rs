@@ -2,7 +2,7 @@
 
 use super::args::{Flag, Matches, Operand, wrong_value};
 use super::create::{BUNDLE, NO_NEW_KEYRING, NO_PIVOT};
-use super::{Command, Globals, print};
+use super::{Command, Globals, mounts, print};
 use crate::runtime::{self, CreateArgs};
 use anyhow::{Context as _, Result, bail};
 use std::path::Path;
@@ -15,7 +15,7 @@ Namespaces, id mappings, every mount with its options and propagation, devices,
 masked and read-only paths, the process and what confines it, hooks: in the order
 in which create goes about them. Needs no privilege. A config that create would
 refuse is refused here, with every reason at once.",
-    flags: &[&[FORMAT, BUNDLE, NO_PIVOT, NO_NEW_KEYRING]],
+    flags: &[&[FORMAT, BUNDLE, NO_PIVOT, NO_NEW_KEYRING], mounts::FLAGS],
     operands: &[Operand { name: "BUNDLE", required: false, help: "Directory of the bundle, as --bundle" }],
     run,
 };
@@ -38,9 +38,13 @@ fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
         bundle: dir.to_owned(),
         no_pivot: matches.is_set(&NO_PIVOT),
         no_new_keyring: matches.is_set(&NO_NEW_KEYRING),
+        mounts: mounts::flags(matches)?,
         ..CreateArgs::default()
     };
-    let plan = runtime::preview(&globals.context_without_state(), &args)?;
+    let mut context = globals.context_without_state();
+    // For those that another container may be asked for. It does not have to be there.
+    context.root = globals.context().map(|full| full.root).unwrap_or_default();
+    let plan = runtime::preview(context, &args)?;
     let text = match format {
         "json" => serde_json::to_string_pretty(&plan).context("write plan as JSON")? + "\n",
         _ => plan.to_string(),

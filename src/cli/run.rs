@@ -2,7 +2,7 @@
 
 use super::args::{Flag, Matches};
 use super::create::{self, CONSOLE_SOCKET, create_args};
-use super::{CONTAINER_ID, Command, Globals};
+use super::{CONTAINER_ID, Command, Globals, mounts};
 use crate::runtime::{self, RunArgs};
 use anyhow::{Result, bail};
 
@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
 In the foreground, signals are passed on to the container's process, the exit code
 is that of the process (128 and the signal's number when a signal ended it), and
 the container is deleted at its end.",
-    flags: &[RUN_FLAGS, create::FLAGS],
+    flags: &[RUN_FLAGS, create::FLAGS, mounts::FLAGS],
     operands: &[CONTAINER_ID],
     run,
 };

@@ -21,6 +21,7 @@ pub mod scheduling;
 pub mod seccomp;
 pub mod sysctl;
 pub mod validate;
+pub mod volume;
 
 use crate::bundle::Bundle;
 use crate::host::Host;
@@ -101,7 +102,7 @@ impl Plan {
             bundle: bundle.dir.clone(),
             annotations,
             rootfs,
-            mounts: mounts::plan(spec, &bundle.dir, &namespaces, &cgroup, host, problems, &mut warnings),
+            mounts: mounts::plan(spec, request, &namespaces, &cgroup, host, problems, &mut warnings),
             cgroup,
             net_devices: network::plan(linux, &namespaces, host, problems),
             hooks: hooks::plan(spec, problems),
@@ -163,6 +164,10 @@ pub struct Request {
     pub no_pivot: bool,
     pub no_new_keyring: bool,
     pub cgroup_manager: resources::Manager,
+    /// In addition to the config's.
+    pub mounts: Vec<mounts::AddedMount>,
+    /// Where volumes are.
+    pub volume_root: PathBuf,
 }
 
 /// Something in the config that the spec or the machine forbids.

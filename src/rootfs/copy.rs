@@ -7,6 +7,7 @@
 mod data;
 mod meta;
 
+use crate::plan::IdRange;
 use crate::sys::{Call, Errno, SyscallError};
 use anyhow::{Context, Result, bail, ensure};
 use data::Method;
@@ -47,12 +48,51 @@ const OPEN_LEVELS: usize = 64;
 ///
 /// The errors name the path below `from`. What has been copied before an error stays.
 pub fn copy_tree(from: BorrowedFd, to: BorrowedFd, top: Top) -> Result<Copied> {
+    copy_tree_watched(from, to, top, Owners::default(), &mut |_| {})
+}
+
+/// Gives `to` the attributes of the directory `from`, and nothing else.
+pub fn copy_attributes(from: BorrowedFd, to: BorrowedFd, owners: Owners) -> Result<()> {
+    let (from, to) = (open_directory(from, c".")?, open_directory(to, c".")?);
+    let stat = owners.of(fstat(&from).call(|| "fstat the source".into())?);
+    meta::apply(from.as_fd(), to.as_fd(), &stat).map(drop)
+}
+
+/// How owners are written down: as they are, or, in what is to be mounted with a mapping of ids, so that they look the
+/// same through it. An id that the mapping does not have stays what it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Owners<'a> {
+    pub uid: &'a [IdRange],
+    pub gid: &'a [IdRange],
+}
+
+impl Owners<'_> {
+    fn of(&self, mut stat: FileStat) -> FileStat {
+        let stored = |ranges: &[IdRange], id: u32| {
+            let range =
+                ranges.iter().find(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.size));
+            range.map_or(id, |range| range.container + (id - range.host))
+        };
+        stat.st_uid = stored(self.uid, stat.st_uid);
+        stat.st_gid = stored(self.gid, stat.st_gid);
+        stat
+    }
+}
+
+/// As [`copy_tree`]; `watch` is told after each directory how far it has come.
+pub fn copy_tree_watched(
+    from: BorrowedFd,
+    to: BorrowedFd,
+    top: Top,
+    owners: Owners,
+    watch: &mut dyn FnMut(&Copied),
+) -> Result<Copied> {
     let (from, to) = (open_directory(from, c".")?, open_directory(to, c".")?);
     let root = to.try_clone().call(|| "dup the destination".into())?;
-    let stat = fstat(&from).call(|| "fstat the source".into())?;
-    let copy =
-        Copy { root, links: HashMap::new(), path: PathBuf::new(), method: Method::default(), done: Copied::default() };
-    copy.run(Level::new(from, to, stat)?, top)
+    let stat = owners.of(fstat(&from).call(|| "fstat the source".into())?);
+    let (links, method, done) = (HashMap::new(), Method::default(), Copied::default());
+    let copy = Copy { root, links, path: PathBuf::new(), method, owners, done };
+    copy.run(Level::new(from, to, stat)?, top, watch)
 }
 
 /// A directory that is being copied.
@@ -94,7 +134,7 @@ impl Level {
 }
 
 /// A copy under way.
-struct Copy {
+struct Copy<'o> {
     /// The destination's top: hard links start from here.
     root: OwnedFd,
     /// Where a file with several names was copied to, below `root`.
@@ -102,18 +142,21 @@ struct Copy {
     /// Where we are below the top.
     path: PathBuf,
     method: Method,
+    owners: Owners<'o>,
     done: Copied,
 }
 
-impl Copy {
-    fn run(mut self, first: Level, top: Top) -> Result<Copied> {
+impl Copy<'_> {
+    fn run(mut self, first: Level, top: Top, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
         let mut levels = vec![first];
         self.fill(&mut levels[0])?;
+        watch(&self.done);
         while let Some(level) = levels.last_mut() {
             if let Some(name) = level.rest.pop() {
                 self.path.push(OsStr::from_bytes(name.to_bytes()));
                 let mut below = self.descend(level, &name)?;
                 self.fill(&mut below)?;
+                watch(&self.done);
                 levels.push(below);
                 if let Some(high) = levels.len().checked_sub(OPEN_LEVELS + 1) {
                     levels[high].open = None;
@@ -139,7 +182,7 @@ impl Copy {
         let make = || {
             let (from, to) = level.fds()?;
             let from = open_directory(from, name)?;
-            let stat = fstat(&from).call(|| "fstat".into())?;
+            let stat = self.owners.of(fstat(&from).call(|| "fstat".into())?);
             mkdirat(to, name, Mode::S_IRWXU).call(|| "mkdirat".into())?;
             Level::new(from, open_directory(to, name)?, stat)
         };
@@ -177,7 +220,7 @@ impl Copy {
         if regular {
             return self.copy_regular(from, to, name);
         }
-        let stat = fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW).call(|| "fstatat".into())?;
+        let stat = self.owners.of(fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW).call(|| "fstatat".into())?);
         if stat.st_mode & libc::S_IFMT == libc::S_IFREG {
             return self.copy_regular(from, to, name);
         }
@@ -202,7 +245,7 @@ impl Copy {
         // O_NONBLOCK: what was a file may be a FIFO by now.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let source = openat(from, name, flags, Mode::empty()).call(|| "openat".into())?;
-        let stat = fstat(&source).call(|| "fstat".into())?;
+        let stat = self.owners.of(fstat(&source).call(|| "fstat".into())?);
         ensure!(stat.st_mode & libc::S_IFMT == libc::S_IFREG, "stopped being a regular file while it was copied");
         if self.linked(to, name, &stat)? {
             return Ok(());

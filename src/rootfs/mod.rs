@@ -17,7 +17,7 @@ mod pivot;
 mod prepare;
 pub mod target;
 
-pub use prepare::Prepared;
+pub use prepare::{OpenSources, Prepared};
 
 use crate::plan::mounts::Symlinks;
 use crate::plan::namespaces::Namespace;
@@ -28,7 +28,7 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
-use prepare::{RaisedLimit, Source, Sources};
+use prepare::{By, RaisedLimit, Source, Sources};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -64,11 +64,11 @@ impl Root {
     ///
     /// In init, as root of its user namespace, before anything else is mounted.
     pub fn enter(plan: &Plan, prepared: Prepared) -> Result<Root> {
-        let Prepared { sources, limit, .. } = prepared;
+        let Prepared { sources, open, limit, .. } = prepared;
         let sources = match sources {
             Some(sources) => sources,
             // Before the next step, so that a slave source still has its master.
-            None => Sources::open(plan)?,
+            None => Sources::open(plan, &open, By::Path)?,
         };
         let Sources { root: dir, trees, idmaps } = sources;
         if plan.root_change != RootChange::Chroot {

@@ -9,20 +9,27 @@ use super::{diagnose, idmap};
 use crate::plan::devices::{Device, DeviceKind, MakeDevice};
 use crate::plan::mounts::{Bind, MountIdMap};
 use crate::plan::{Mount, MountOp, Plan, Requirement};
-use crate::sys::mount::{AT_RECURSIVE, OPEN_TREE_CLONE, open_tree_at_cwd};
+use crate::sys::mount::{AT_EMPTY_PATH, AT_RECURSIVE, OPEN_TREE_CLONE, open_tree, open_tree_at_cwd};
 use crate::sys::{Call, Errno, SyscallError};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::fstat;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// Directories that are open already, by the index of the mount in `plan.mounts` that they are the source of: no path
+/// leads to them a second time.
+pub type OpenSources = BTreeMap<usize, OwnedFd>;
 
 /// The sources of all mounts, open. The runtime keeps its copy until init has gone ahead, then drops it.
 #[derive(Debug)]
 pub struct Prepared {
     /// `None`: init opens everything.
     pub(super) sources: Option<Sources>,
+    /// For init, where it has to open everything.
+    pub(super) open: OpenSources,
     pub(super) limit: Option<RaisedLimit>,
     needs_user_namespace: bool,
 }
@@ -65,8 +72,13 @@ impl Prepared {
     /// Before the clone; nothing is attached anywhere, and all of it vanishes with the fds. Fails with the place in
     /// the config where a source is missing, is not what it has to be, or the kernel refuses its attributes.
     pub fn open(plan: &Plan) -> Result<Prepared> {
+        Prepared::with_sources(plan, OpenSources::new())
+    }
+
+    /// As [`Prepared::open`], with the sources of some binds open already.
+    pub fn with_sources(plan: &Plan, open: OpenSources) -> Result<Prepared> {
         let limit = RaisedLimit::for_mounts(&plan.mounts)?;
-        let sources = match Sources::open(plan) {
+        let sources = match Sources::open(plan, &open, By::Fd) {
             Ok(sources) => Some(sources),
             Err(error) if may_not_clone(&error) => {
                 ensure_no_idmap(plan)?;
@@ -75,7 +87,7 @@ impl Prepared {
             Err(error) => return Err(error),
         };
         let needs_user_namespace = plan.mounts.iter().any(|mount| of_container(mount).is_some());
-        Ok(Prepared { sources, limit, needs_user_namespace })
+        Ok(Prepared { sources, open, limit, needs_user_namespace })
     }
 
     /// Whether [`Prepared::map_ids`] has anything to do.
@@ -99,14 +111,19 @@ impl Prepared {
 
 impl Sources {
     /// From the mounts of the caller's own namespace: the runtime's, or init's where the runtime could not.
-    pub fn open(plan: &Plan) -> Result<Sources> {
+    pub fn open(plan: &Plan, opened: &OpenSources, by: By) -> Result<Sources> {
         let root = open_root(plan)?;
         let mut idmaps = idmap::Namespaces::default();
-        let mut open = |(index, mount): (usize, &Mount)| match open_source(plan, index, &mut idmaps) {
-            Ok(Some(tree)) => Ok(Source::Tree(tree)),
-            Ok(None) => Ok(Source::Nothing),
-            Err(error) if mount.requirement != Requirement::Must && !may_not_clone(&error) => Ok(Source::Failed(error)),
-            Err(error) => Err(error).with_context(|| at(mount)),
+        let mut open = |(index, mount): (usize, &Mount)| {
+            let opened = opened.get(&index).map(|fd| (fd.as_fd(), by));
+            match open_source(plan, index, opened, &mut idmaps) {
+                Ok(Some(tree)) => Ok(Source::Tree(tree)),
+                Ok(None) => Ok(Source::Nothing),
+                Err(error) if mount.requirement != Requirement::Must && !may_not_clone(&error) => {
+                    Ok(Source::Failed(error))
+                }
+                Err(error) => Err(error).with_context(|| at(mount)),
+            }
         };
         let trees = plan.mounts.iter().enumerate().map(&mut open).collect::<Result<_>>()?;
         Ok(Sources { root, trees, idmaps })
@@ -176,9 +193,14 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
     Ok(root)
 }
 
-fn open_source(plan: &Plan, index: usize, idmaps: &mut idmap::Namespaces) -> Result<Option<OwnedFd>> {
+fn open_source(
+    plan: &Plan,
+    index: usize,
+    opened: Option<(BorrowedFd, By)>,
+    idmaps: &mut idmap::Namespaces,
+) -> Result<Option<OwnedFd>> {
     match &plan.mounts[index].op {
-        MountOp::Bind(bind) => open_bind(bind, attr::readonly_at_end(plan, index), idmaps).map(Some),
+        MountOp::Bind(bind) => open_bind(bind, opened, attr::readonly_at_end(plan, index), idmaps).map(Some),
         MountOp::Device(device) => match &device.make {
             MakeDevice::Bind(source) => open_node(source, device).map(Some),
             MakeDevice::Mknod => Ok(None),
@@ -193,11 +215,39 @@ fn open_source(plan: &Plan, index: usize, idmaps: &mut idmap::Namespaces) -> Res
     }
 }
 
-fn open_bind(bind: &Bind, readonly_at_end: bool, idmaps: &mut idmap::Namespaces) -> Result<OwnedFd> {
-    let (depth, recursive) = if bind.recursive { (Tree::Recursive, AT_RECURSIVE) } else { (Tree::Top, 0) };
+/// How a source that is open already is cloned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Fd,
+    /// In another mount namespace than the fd's, where only the path has the mount (open_tree(2)); it has to lead to the
+    /// very directory that is open.
+    Path,
+}
+
+fn clone_source(bind: &Bind, opened: Option<(BorrowedFd, By)>, recursive: u32) -> Result<OwnedFd> {
+    let source = bind.source.display();
+    if let Some((fd, By::Fd)) = opened {
+        return open_tree(fd, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | recursive).call(|| format!("open_tree {source}"));
+    }
     let tree = open_tree_at_cwd(bind.source.as_os_str().as_bytes(), OPEN_TREE_CLONE | recursive)
-        .call(|| format!("open_tree {}", bind.source.display()))
+        .call(|| format!("open_tree {source}"))
         .map_err(|e| diagnose::source(e, &bind.source))?;
+    if let Some((fd, By::Path)) = opened {
+        let identity =
+            |fd: BorrowedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).call(|| format!("fstat {source}"));
+        ensure!(identity(fd)? == identity(tree.as_fd())?, "{source} was exchanged while the container was created");
+    }
+    Ok(tree)
+}
+
+fn open_bind(
+    bind: &Bind,
+    opened: Option<(BorrowedFd, By)>,
+    readonly_at_end: bool,
+    idmaps: &mut idmap::Namespaces,
+) -> Result<OwnedFd> {
+    let (depth, recursive) = if bind.recursive { (Tree::Recursive, AT_RECURSIVE) } else { (Tree::Top, 0) };
+    let tree = clone_source(bind, opened, recursive)?;
     let attr = if readonly_at_end { attr::writable(&bind.attr) } else { bind.attr };
     Calls::new(&attr, bind.propagation, depth)
         .apply(tree.as_fd())

@@ -2,6 +2,7 @@
 
 use super::dialogue::{Dialogue, InitProcess};
 use super::record::{HostMount, Record};
+use super::storage::{self, Volumes};
 use super::{Context, CreateArgs};
 use crate::cgroup;
 use crate::host::Host;
@@ -16,6 +17,7 @@ use crate::store::{self, Entry, InitRecord, START_SOCKET};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, exec, process};
+use crate::volumes::Remove;
 use crate::{clock, hooks, log, rdt};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
@@ -86,7 +88,7 @@ impl Creation {
     pub fn begin(
         context: &Context,
         args: &CreateArgs,
-        plan: Plan,
+        mut plan: Plan,
         host: Host,
         starter: Starter,
         console: Option<OwnedFd>,
@@ -96,9 +98,10 @@ impl Creation {
         }
         check_preserved(args.preserve_fds)?;
         // All that can be refused without a trace comes before the state directory is made.
-        let parts = Parts::gather(context, &plan, host)?;
+        let parts = Parts::gather(context, &mut plan, host)?;
         let entry = context.store().create(&plan.id)?;
-        let record = Record::new(&plan, parts.host.uid, clock::now());
+        let mut record = Record::new(&plan, parts.host.uid, clock::now());
+        record.storage = storage::record(context, &plan, parts.volumes.as_ref());
         let mut making = Making { plan: &plan, entry: &entry, record, init: None };
         match making.make(parts, starter, console, args.preserve_fds) {
             Ok(channel) => {
@@ -152,10 +155,13 @@ struct Parts {
     filter: Option<Vec<u8>>,
     labels: Labels,
     joins: Joins,
+    volumes: Option<Volumes>,
 }
 
 impl Parts {
-    fn gather(context: &Context, plan: &Plan, host: Host) -> Result<Parts> {
+    fn gather(context: &Context, plan: &mut Plan, host: Host) -> Result<Parts> {
+        storage::check_sources(plan)?;
+        let volumes = Volumes::of(context, plan)?;
         // No container can have this name.
         let cache = context.root.join("@seccomp");
         Ok(Parts {
@@ -165,6 +171,7 @@ impl Parts {
                 None => Labels::default(),
             },
             joins: Joins::open(plan)?,
+            volumes,
             host,
         })
     }
@@ -181,7 +188,7 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, preserve_fds: u32) -> Result<Channel> {
         let plan = self.plan;
-        let Parts { host, filter, labels, joins } = parts;
+        let Parts { host, filter, labels, joins, volumes } = parts;
         let intent = cgroup::intend(&plan.cgroup, &host)?;
         self.record.cgroup = intent.record().clone();
         if let Some(rdt) = &plan.intel_rdt {
@@ -198,7 +205,9 @@ impl Making<'_> {
             log::debug(format_args!("{}: {note}", plan.id));
         }
         // Only now: a mount of type cgroup has the container's own cgroup as its source.
-        let prepared = Prepared::open(plan)?;
+        storage::make_sources(plan)?;
+        let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
+        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default())?;
         if let (Some(rdt), Some((root, _))) = (&plan.intel_rdt, &self.record.intel_rdt) {
             rdt::Group::create(root, &plan.id, rdt)?;
         }
@@ -348,6 +357,7 @@ fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop
         warn("end init", init.end());
     }
     warn("take away its groups and mounts", record.take_away());
+    record.give_back_volumes(Remove::Yes);
     warn("remove the state directory", entry.remove());
     if run_poststop {
         record.run_poststop_hooks();

@@ -5,12 +5,15 @@ use super::record::Record;
 use crate::state::Status;
 use crate::store::{Access, Entry, NotFound};
 use crate::sys::{Call, Errno, pidfd};
+use crate::volumes::Remove;
 use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Deletes a container that has stopped or was never started; with `force` any, and one that is not there is no error.
-pub fn delete(context: &Context, id: &str, force: bool) -> Result<()> {
+///
+/// Its volumes stay, unless `volumes` removes the anonymous ones that nobody else uses.
+pub fn delete(context: &Context, id: &str, force: bool, volumes: Remove) -> Result<()> {
     let entry = match context.store().open(id, Access::Change) {
         Err(error) if force && error.downcast_ref::<NotFound>().is_some() => return Ok(()),
         result => result?,
@@ -23,11 +26,11 @@ pub fn delete(context: &Context, id: &str, force: bool) -> Result<()> {
         Status::Stopped | Status::Created | Status::Creating | Status::Running | Status::Paused => {}
     }
     let record = Record::of(&entry)?;
-    destroy(&entry, record.as_ref())
+    destroy(&entry, record.as_ref(), volumes)
 }
 
 /// Ends the container's processes, removes its cgroup, resctrl groups and directory, and runs the poststop hooks.
-pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
+pub(super) fn destroy(entry: &Entry, record: Option<&Record>, volumes: Remove) -> Result<()> {
     let init = kill_init(entry)?;
     if let Some(record) = record {
         // Kills what else is in it, and thaws: a frozen init dies only now.
@@ -35,6 +38,10 @@ pub(super) fn destroy(entry: &Entry, record: Option<&Record>) -> Result<()> {
     }
     if let Some(init) = init {
         pidfd::wait_for_end(init.as_fd()).call(|| "wait for the end of init".into())?;
+    }
+    if let Some(record) = record {
+        // While the state is there: it is by that that prune knows a container that lives.
+        record.give_back_volumes(volumes);
     }
     entry.remove()?;
     if let Some(record) = record {

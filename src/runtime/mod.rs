@@ -12,7 +12,9 @@ mod query;
 mod record;
 mod run;
 mod start;
+pub mod storage;
 mod terminal;
+pub mod volume;
 
 pub use crate::state::State;
 pub use create::create;
@@ -35,6 +37,10 @@ use std::path::PathBuf;
 pub struct Context {
     /// The directory of the containers' state.
     pub root: PathBuf,
+    /// The directory of the volumes; `None`: the user's or the host's own.
+    pub volume_root: Option<PathBuf>,
+    /// Whether annotations of the config may ask for volumes.
+    pub volume_annotations: bool,
     pub cgroup_manager: Manager,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
@@ -58,6 +64,7 @@ pub struct CreateArgs {
     pub no_new_keyring: bool,
     /// Number of fds from 3 on that the container's process keeps.
     pub preserve_fds: u32,
+    pub mounts: storage::MountFlags,
 }
 
 /// The flags of `run` alone.
@@ -77,13 +84,18 @@ fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
 }
 
 /// The plan to show to anybody: a container that only root can create is planned as root's `create` would.
-pub fn preview(context: &Context, args: &CreateArgs) -> Result<Plan> {
+pub fn preview(mut context: Context, args: &CreateArgs) -> Result<Plan> {
     let mut host = Host::probe()?;
     let bundle = load(args)?;
+    let volumes_of_root = host.uid != 0 && !bundle.has_user_namespace();
     if !bundle.has_user_namespace() {
         (host.uid, host.gid) = (0, 0);
     }
-    plan_for(context, args, &bundle, &host)
+    if context.volume_root.is_none() {
+        // Only shown: it is no matter if there is none.
+        context.volume_root = if volumes_of_root { Some(volume::ROOTS.into()) } else { volume::default_root().ok() };
+    }
+    plan_for(&context, args, &bundle, &host)
 }
 
 fn load(args: &CreateArgs) -> Result<Bundle> {
@@ -100,6 +112,9 @@ fn plan_for(context: &Context, args: &CreateArgs, bundle: &Bundle, host: &Host) 
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         cgroup_manager: context.cgroup_manager,
+        mounts: storage::added(context, &args.mounts, bundle)?,
+        // For plans that are only shown; `create` opens volumes by their names.
+        volume_root: context.volume_root.clone().unwrap_or_default(),
     };
     Ok(Plan::new(bundle, &request, host).map_err(Problems)?)
 }

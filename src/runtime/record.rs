@@ -1,5 +1,6 @@
 //! What `create` leaves for the commands that come after it.
 
+use super::storage::Storage;
 use crate::cgroup;
 use crate::plan::{Hooks, Plan};
 use crate::state::{HookState, Status};
@@ -38,6 +39,9 @@ pub struct Record {
     /// The resctrl tree and what is the container's in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<(PathBuf, rdt::Group)>,
+    /// Binds and volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
 }
 
 /// The root filesystem of a container that has no mount namespace of its own, as it stands in the host's.
@@ -82,8 +86,10 @@ impl Record {
             cgroup: cgroup::Record::none(),
             mounted: None,
             intel_rdt: None,
+            storage: None,
         }
     }
+
     /// The record of a container; `None` when its `create` was killed before it wrote one.
     pub fn of(entry: &Entry) -> Result<Option<Record>> {
         let record: Option<Record> = entry.record()?;

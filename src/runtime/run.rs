@@ -11,6 +11,7 @@ use crate::log;
 use crate::security::seal;
 use crate::store;
 use crate::sys::{Call, process};
+use crate::volumes::Remove;
 use anyhow::{Result, bail};
 
 /// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
@@ -48,10 +49,13 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     let started = hear_start(&channel);
     // A hook's failure is dealt with in `after_start`.
     let failed_to_start = started.as_ref().is_err_and(|error| !create::failed_in_hook(error));
-    let result = start::after_start(&entry, &record, Some(init.pid), started);
+    // As `docker run --rm`: whoever waits for the end also takes away what was made for this one container. So does one
+    // whose program never ran.
+    let volumes = if run.keep || (run.detach && started.is_ok()) { Remove::No } else { Remove::Yes };
+    let result = start::after_start(&entry, &record, Some(init.pid), started, volumes);
     if failed_to_start && !run.keep {
         // The program never ran: `run` leaves nothing, as a failed `create`.
-        if let Err(error) = init.end().and_then(|()| delete::destroy(&entry, Some(&record))) {
+        if let Err(error) = init.end().and_then(|()| delete::destroy(&entry, Some(&record), Remove::Yes)) {
             log::warn(format_args!("{}: after the failed start: {error:#}", record.id));
         }
     }
@@ -63,7 +67,7 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     if !run.keep
         && let Some(entry) = entry.lock_again()?
     {
-        delete::destroy(&entry, Record::of(&entry)?.as_ref())?;
+        delete::destroy(&entry, Record::of(&entry)?.as_ref(), volumes)?;
     }
     Ok(code)
 }

@@ -7,6 +7,7 @@ use crate::ipc::{Channel, ToInit, socket};
 use crate::state::Status;
 use crate::store::{Access, Entry, START_SOCKET};
 use crate::sys::Call;
+use crate::volumes::Remove;
 use crate::{hooks, log};
 use anyhow::{Context as _, Result, bail};
 
@@ -30,11 +31,17 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     let connection = socket::connect_in(entry.dir(), START_SOCKET).call(|| format!("connect {START_SOCKET}"))?;
     let channel = Channel::over(connection);
     channel.tell_init(ToInit::Start)?;
-    after_start(&entry, &record, pid, hear_start(&channel))
+    after_start(&entry, &record, pid, hear_start(&channel), Remove::No)
 }
 
 /// What follows once init has answered: poststart hooks, or the end that a failed hook asks for.
-pub(super) fn after_start(entry: &Entry, record: &Record, pid: Option<i32>, started: Result<()>) -> Result<()> {
+pub(super) fn after_start(
+    entry: &Entry,
+    record: &Record,
+    pid: Option<i32>,
+    started: Result<()>,
+    volumes: Remove,
+) -> Result<()> {
     let result = started.and_then(|()| {
         entry.remove_start_socket()?;
         if record.hooks.poststart.is_empty() {
@@ -46,7 +53,7 @@ pub(super) fn after_start(entry: &Entry, record: &Record, pid: Option<i32>, star
         && create::failed_in_hook(error)
     {
         // runtime.md, lifecycle steps 7 and 9: stop the container and go on at step 12.
-        if let Err(error) = delete::destroy(entry, Some(record)) {
+        if let Err(error) = delete::destroy(entry, Some(record), volumes) {
             log::warn(format_args!("{}: after the failed hook: {error:#}", record.id));
         }
     }

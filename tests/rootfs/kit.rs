@@ -329,8 +329,15 @@ pub fn op(path: &str, create: CreateTarget, op: MountOp) -> Mount {
 
 /// An `rbind,rprivate`, changed by `change`.
 pub fn bind_as(source: &Path, path: &str, change: impl FnOnce(&mut Bind)) -> Mount {
-    let mut bind =
-        Bind { source: source.into(), recursive: true, attr: Attr::default(), propagation: RPRIVATE, idmap: None };
+    let mut bind = Bind {
+        source: source.into(),
+        recursive: true,
+        attr: Attr::default(),
+        propagation: RPRIVATE,
+        idmap: None,
+        volume: None,
+        missing: Default::default(),
+    };
     change(&mut bind);
     op(path, CreateTarget::LikeSource, MountOp::Bind(bind))
 }

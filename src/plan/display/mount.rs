@@ -3,6 +3,7 @@
 use super::{Ranges, Text};
 use crate::plan::devices::{Device, DeviceKind, MakeDevice};
 use crate::plan::mounts::{Bind, Fs, FsOption, Mount, MountIdMap, MountOp, Requirement};
+use crate::plan::volume::{CopyUp, VolumeUse};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Mount {
@@ -53,11 +54,42 @@ fn words_of(f: &mut Formatter<'_>, words: Vec<String>, options: &[FsOption]) -> 
 
 impl Display for Bind {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "  {}", Text::of(&self.source))?;
+        match &self.volume {
+            Some(volume) => volume.fmt(f)?,
+            None => write!(f, "  {}", Text::of(&self.source))?,
+        }
         let mut words = self.attr.names();
         words.push(self.propagation.to_string());
         words.extend(self.idmap.as_ref().map(MountIdMap::to_string));
         words_of(f, words, &[])
+    }
+}
+
+/// `volume data copy=none subpath=a/b`; what is as always is left out.
+impl Display for VolumeUse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "  volume {}", Text(name))?,
+            None => write!(f, "  new volume")?,
+        }
+        if self.copy != CopyUp::default() {
+            write!(f, " copy={}", self.copy)?;
+        }
+        if let Some(subpath) = &self.subpath {
+            write!(f, " subpath={}", Text::of(subpath))?;
+        }
+        if self.existing {
+            write!(f, " nocreate")?;
+        }
+        if let Some(driver) = &self.driver {
+            write!(f, " driver={}", Text(driver))?;
+        }
+        for (name, map) in [("driver-opt", &self.driver_options), ("label", &self.labels)] {
+            for (key, value) in map {
+                write!(f, " {name}={}={}", Text(key), Text(value))?;
+            }
+        }
+        Ok(())
     }
 }
 

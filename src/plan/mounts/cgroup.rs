@@ -98,6 +98,8 @@ fn bind(entry: &Entry, source: PathBuf) -> MountOp {
         attr: entry.options.attr,
         propagation: entry.options.propagation.unwrap_or(Propagation::private(false)),
         idmap: None,
+        volume: None,
+        missing: super::MissingSource::default(),
     })
 }
 

@@ -1,11 +1,13 @@
 //! One entry of `mounts[]`: what kind of mount it is, and the operation that makes it.
 
+use super::added::MissingSource;
 use super::idmap;
 use super::target::{self, OnProc};
 use super::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Symlinks, Target, cgroup};
 use crate::host::Host;
 use crate::plan::namespaces::{Namespace, Namespaces, to_host};
 use crate::plan::options::{Attr, BindOption, Options, Propagation};
+use crate::plan::volume::{self, VolumeUse, check_name};
 use crate::plan::{Problem, resources};
 use oci_spec::runtime::{self as oci, Spec};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Scene<'a> {
     pub spec: &'a Spec,
     pub bundle: &'a Path,
+    /// Where volumes are, for their paths.
+    pub volume_root: &'a Path,
     pub namespaces: &'a Namespaces,
     pub cgroup: &'a resources::Cgroup,
     pub host: &'a Host,
@@ -26,6 +30,9 @@ pub(super) struct Entry<'a> {
     pub mount: &'a oci::Mount,
     pub target: PathBuf,
     pub options: Options,
+    /// Options of a volume, each with its index.
+    volume_options: Vec<(usize, FsOption)>,
+    missing: MissingSource,
 }
 
 /// What an entry mounts.
@@ -66,21 +73,43 @@ const READONLY_BY_MOUNT: &[&str] = &[
     "tracefs",
 ];
 
+/// The type of a mount that is a volume.
+const VOLUME: &str = "volume";
+
 /// Filesystems that take no `context=` (mqueue's files would be labelled one by one), as in runc.
 const WITHOUT_LABEL: &[&str] = &["cgroup", "cgroup2", "mqueue", "proc", "sysfs"];
 
 impl<'a> Entry<'a> {
     pub fn all(spec: &'a Spec) -> Vec<Entry<'a>> {
-        spec.mounts().iter().flatten().enumerate().map(|(index, mount)| Entry::read(index, mount)).collect()
+        let read = |(index, mount)| Entry::read(format!("mounts[{index}]"), mount, MissingSource::default());
+        spec.mounts().iter().flatten().enumerate().map(read).collect()
     }
 
-    fn read(index: usize, mount: &'a oci::Mount) -> Entry<'a> {
-        Entry {
-            place: format!("mounts[{index}]"),
-            mount,
-            target: target::clean(mount.destination()),
-            options: mount.options().as_deref().map(Options::parse).unwrap_or_default(),
+    pub fn read(place: String, mount: &'a oci::Mount, missing: MissingSource) -> Entry<'a> {
+        let target = target::clean(mount.destination());
+        let list = mount.options().as_deref().unwrap_or_default();
+        if mount.typ().as_deref() != Some(VOLUME) {
+            return Entry { place, mount, target, options: Options::parse(list), volume_options: Vec::new(), missing };
         }
+        // Whole, for their values may hold commas; in their places nothing is left, so that an index stays what it is.
+        let (mut others, mut volume_options) = (list.to_vec(), Vec::new());
+        for (index, text) in others.iter_mut().enumerate().filter(|(_, text)| volume::is_option(text)) {
+            let text = std::mem::take(text);
+            let option = match text.split_once('=') {
+                Some((key, value)) => FsOption::Value(key.to_owned(), value.to_owned()),
+                None => FsOption::Flag(text),
+            };
+            volume_options.push((index, option));
+        }
+        let mut options = Options::parse(&others);
+        // Several of them in one string, separated by commas.
+        let (ours, rest) = std::mem::take(&mut options.data).into_iter().partition(|(_, option)| match option {
+            FsOption::Flag(flag) => volume::is_option(flag),
+            FsOption::Value(key, _) => volume::is_option(&format!("{key}=")),
+        });
+        options.data = rest;
+        volume_options.extend::<Vec<_>>(ours);
+        Entry { place, mount, target, options, volume_options, missing }
     }
 
     pub fn problem(&self, field: &str, message: &str) -> Problem {
@@ -96,10 +125,13 @@ impl<'a> Entry<'a> {
         self.mount.options().as_ref().and_then(|list| list.get(index)).map_or("", String::as_str)
     }
 
-    /// As in the spec and in runc, `bind` and `rbind` decide whatever the type says.
+    /// As in the spec and in runc, `bind` and `rbind` decide whatever the type says; but a volume is bound anyway.
     pub fn kind(&self) -> Result<Kind<'a>, Problem> {
         if self.options.remount {
             return Ok(Kind::Remount);
+        }
+        if self.mount.typ().as_deref() == Some(VOLUME) {
+            return Ok(Kind::Volume);
         }
         if let Some(bind) = self.options.bind {
             return Ok(Kind::Bind(bind));
@@ -110,7 +142,6 @@ impl<'a> Entry<'a> {
                 Err(self.problem("options", "a bind mount needs the option `bind` or `rbind`"))
             }
             Some("cgroup") => Ok(Kind::Cgroup),
-            Some("volume") => Ok(Kind::Volume),
             Some(fstype) => Ok(Kind::Fs(fstype)),
         }
     }
@@ -249,7 +280,7 @@ impl Scene<'_> {
             Kind::Remount => vec![remount(entry, problems, warnings)],
             Kind::Bind(bind) => self.bind(entry, bind, problems, warnings).into_iter().collect(),
             Kind::Cgroup => cgroup::plan(self, entry, problems, warnings),
-            Kind::Volume => self.volume(entry, problems),
+            Kind::Volume => self.volume(entry, problems, warnings).into_iter().collect(),
             Kind::Fs("sysfs") if self.must_bind_sysfs(entry) => vec![self.sysfs_by_bind(entry, problems, warnings)],
             Kind::Fs(fstype) => vec![self.fs(entry, fstype, problems)],
         }
@@ -278,14 +309,61 @@ impl Scene<'_> {
             attr: entry.options.attr,
             propagation: entry.options.propagation.unwrap_or(Propagation::private(recursive)),
             idmap,
+            volume: None,
+            missing: entry.missing,
         });
         Some(entry.must(entry.target(CreateTarget::LikeSource), op))
     }
 
-    /// A volume becomes a bind of the volume's directory.
-    fn volume(&self, entry: &Entry, problems: &mut Vec<Problem>) -> Vec<Mount> {
-        problems.push(entry.problem("type", "`volume`: this build has no volumes; use the option `bind`"));
-        Vec::new()
+    /// A volume becomes a bind of the volume's directory. Which that is (an anonymous one has no name yet) and what has
+    /// to happen before, is found out when the plan is carried out.
+    fn volume(&self, entry: &Entry, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Option<Mount> {
+        entry.refuse(true, false, "a volume", problems);
+        entry.warn_of_superblock_flags("a volume", warnings);
+        let idmap = idmap::plan(self, entry, problems);
+        let volume = self.volume_use(entry, problems)?;
+        let recursive = entry.options.bind != Some(BindOption::Mount);
+        let mut source = self.volume_root.join(volume.name.as_deref().unwrap_or("<new>")).join("_data");
+        source.extend(&volume.subpath);
+        let op = MountOp::Bind(Bind {
+            source,
+            recursive,
+            attr: if recursive { wholly_readonly(entry.options.attr) } else { entry.options.attr },
+            propagation: entry.options.propagation.unwrap_or(Propagation::private(recursive)),
+            idmap,
+            volume: Some(volume),
+            missing: MissingSource::default(),
+        });
+        Some(entry.must(entry.target(CreateTarget::LikeSource), op))
+    }
+
+    fn volume_use(&self, entry: &Entry, problems: &mut Vec<Problem>) -> Option<VolumeUse> {
+        let mut volume = VolumeUse::default();
+        if let Some(source) = entry.mount.source().as_ref().filter(|source| !source.as_os_str().is_empty()) {
+            let name = source.to_string_lossy();
+            if source.is_absolute() {
+                problems
+                    .push(entry.problem("source", "is a path: a volume has a name; use type `bind` for a directory"));
+                return None;
+            }
+            if let Err(message) = check_name(&name) {
+                problems.push(entry.problem("source", &message));
+                return None;
+            }
+            volume.name = Some(name.into_owned());
+        }
+        for (index, option) in &entry.volume_options {
+            if let Err(message) = volume.add(option) {
+                problems.push(entry.option_problem(*index, &message));
+            }
+        }
+        if volume.name.is_none() && volume.subpath.is_some() {
+            problems.push(entry.problem("options", "must not set Subpath when using anonymous volumes"));
+        }
+        if volume.name.is_none() && volume.existing {
+            problems.push(entry.problem("options", "`nocreate` needs a volume with a name"));
+        }
+        Some(volume)
     }
 
     fn fs(&self, entry: &Entry, fstype: &str, problems: &mut Vec<Problem>) -> Mount {
@@ -373,6 +451,8 @@ impl Scene<'_> {
             attr: Attr { recursive_set: attr.set, ..Attr::default() },
             propagation: entry.options.propagation.unwrap_or(Propagation::private(true)),
             idmap: None,
+            volume: None,
+            missing: MissingSource::default(),
         });
         let target = Target { symlinks: Symlinks::Refuse, ..entry.target(CreateTarget::Directory) };
         entry.must(target, op)
@@ -393,6 +473,15 @@ fn remount(entry: &Entry, problems: &mut Vec<Problem>, warnings: &mut Vec<String
     }
     let op = MountOp::Remount { attr: entry.options.attr, propagation: entry.options.propagation, options };
     entry.must(entry.target(CreateTarget::Nothing), op)
+}
+
+/// `ro` on a volume means all of it, unless `rrw` says otherwise.
+fn wholly_readonly(attr: Attr) -> Attr {
+    let readonly = libc::MOUNT_ATTR_RDONLY;
+    if attr.set & readonly == 0 || attr.recursive_clear & readonly != 0 {
+        return attr;
+    }
+    Attr { set: attr.set & !readonly, recursive_set: attr.recursive_set | readonly, ..attr }
 }
 
 fn source_or(entry: &Entry, fstype: &str) -> String {

@@ -3,6 +3,7 @@
 //! Owns the types that the executor works by, and the rules of what may be mounted where. It knows paths as text
 //! only: what they resolve to is seen, and judged again, by whoever holds the root's fd.
 
+mod added;
 mod cgroup;
 mod entry;
 mod idmap;
@@ -12,7 +13,11 @@ mod tests;
 
 use super::namespaces::{IdRange, Namespaces};
 use super::options::{Attr, Propagation};
-use super::{Problem, devices, resources};
+pub use added::{AddedMount, MissingSource, Precedence};
+pub(crate) use target::clean;
+
+use super::volume::VolumeUse;
+use super::{Problem, Request, devices, resources};
 use crate::host::Host;
 use crate::plan::Device;
 use entry::{Entry, Scene};
@@ -90,6 +95,16 @@ pub struct Bind {
     pub attr: Attr,
     pub propagation: Propagation,
     pub idmap: Option<MountIdMap>,
+    /// Of a volume: which, and how. The source is where its data is; a name that is not known yet is `<new>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeUse>,
+    /// Of a bind that a flag asked for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub missing: MissingSource,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A mapping for `MOUNT_ATTR_IDMAP`.
@@ -143,15 +158,18 @@ pub enum Symlinks {
 /// they are carried out.
 pub fn plan(
     spec: &Spec,
-    bundle_dir: &Path,
+    request: &Request,
     namespaces: &Namespaces,
     cgroup: &resources::Cgroup,
     host: &Host,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<String>,
 ) -> Vec<Mount> {
-    let scene = Scene { spec, bundle: bundle_dir, namespaces, cgroup, host };
-    let entries = Entry::all(spec);
+    let Request { bundle, volume_root, .. } = request;
+    let scene = Scene { spec, bundle, volume_root, namespaces, cgroup, host };
+    let added: Vec<_> = request.mounts.iter().map(AddedMount::to_oci).collect();
+    let mut entries = Entry::all(spec);
+    added::merge(&mut entries, &request.mounts, &added, problems);
     let mut mounts = Vec::new();
     for entry in &entries {
         mounts.append(&mut scene.plan(entry, problems, warnings));

@@ -9,6 +9,7 @@ struct Case {
     host: Host,
     namespaces: Namespaces,
     cgroup: Cgroup,
+    added: Vec<AddedMount>,
 }
 
 struct Planned {
@@ -30,7 +31,8 @@ impl Case {
             cgroup_root: "/sys/fs/cgroup".into(),
         };
         let namespaces = Namespaces { mount: Namespace::New, network: Namespace::New, ..Namespaces::default() };
-        Case { host, namespaces, cgroup: Cgroup { path: "/demo".into(), ..Cgroup::default() } }
+        let cgroup = Cgroup { path: "/demo".into(), ..Cgroup::default() };
+        Case { host, namespaces, cgroup, added: Vec::new() }
     }
 
     fn user_namespace(mut self) -> Case {
@@ -43,8 +45,13 @@ impl Case {
     fn plan(&self, config: Value) -> Planned {
         let spec: Spec = serde_json::from_value(config).unwrap();
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-        let mounts =
-            plan(&spec, Path::new("/bundle"), &self.namespaces, &self.cgroup, &self.host, &mut problems, &mut warnings);
+        let request = Request {
+            bundle: "/bundle".into(),
+            volume_root: "/volumes".into(),
+            mounts: self.added.clone(),
+            ..Request::default()
+        };
+        let mounts = plan(&spec, &request, &self.namespaces, &self.cgroup, &self.host, &mut problems, &mut warnings);
         let of_mounts = mounts.iter().filter(|mount| mount.place.starts_with("mounts["));
         Planned {
             lines: of_mounts.map(Mount::to_string).collect(),
@@ -131,7 +138,20 @@ fn problems_have_their_place() {
         (json!({"destination": "/d", "options": ["remount", "idmap"]}), vec!["mounts[0].options[1]: "]),
         (
             json!({"destination": "/d", "type": "volume", "source": "v", "options": ["ro"]}),
-            vec!["mounts[0].type: `volume`"],
+            vec!["mounts[0].source: volume name is too short"],
+        ),
+        (
+            json!({"destination": "/d", "type": "volume", "source": "/v", "options": ["ro"]}),
+            vec!["mounts[0].source: is a path: a volume has a name; use type `bind`"],
+        ),
+        (
+            json!({"destination": "/d", "type": "volume", "options": ["size=1m", "subpath=a", "copy=x", "nocreate"]}),
+            vec![
+                "mounts[0].options[0]: `size=1m` is not an option of a volume",
+                "mounts[0].options[2]: `x` is none of",
+                "mounts[0].options: must not set Subpath when using anonymous volumes",
+                "mounts[0].options: `nocreate` needs",
+            ],
         ),
         (json!({"destination": "/proc", "type": "tmpfs"}), vec!["mounts[0].destination: only procfs"]),
         (json!({"destination": "/x/../proc/", "type": "cgroup"}), vec!["mounts[0].destination: only procfs"]),
@@ -441,4 +461,74 @@ fn cgroup_takes_no_options_of_its_own() {
     assert_eq!(case.problems(mount.clone()).len(), 3);
     case.namespaces.cgroup = Namespace::New;
     assert_eq!(case.problems(mount).len(), 2);
+}
+
+#[test]
+fn volumes_are_binds_of_their_data() {
+    let planned = Case::new().mounts(json!([
+        {"destination": "/a", "type": "volume", "source": "data", "options": ["ro"]},
+        {"destination": "/b", "type": "volume", "source": "data", "options": ["rrw", "ro", "bind", "rslave", "nodev"]},
+        {"destination": "/c", "type": "volume", "options": ["ro,nocopy", "driver-opt=o=size=1m,uid=3", "label=a=b"]},
+        {"destination": "/d", "type": "volume", "source": "data", "options": ["subpath=x/y", "nocreate", "copy=once"]},
+    ]));
+    assert_eq!(
+        planned.lines,
+        [
+            "rbind  /a  volume data  rro,rprivate  (mounts[0])",
+            "bind  /b  volume data  rrw,ro,nodev,rslave  (mounts[1])",
+            "rbind  /c  new volume copy=none driver-opt=o=size=1m,uid=3 label=a=b  rro,rprivate  (mounts[2])",
+            "rbind  /d  volume data copy=once subpath=x/y nocreate  rprivate  (mounts[3])",
+        ]
+    );
+    let MountOp::Bind(bind) = &planned.mounts[3].op else { panic!("no bind") };
+    assert_eq!(bind.source, Path::new("/volumes/data/_data/x/y"));
+}
+
+fn added(kind: &str, source: Option<&str>, destination: &str) -> AddedMount {
+    let options = if kind == "bind" { vec!["rbind".to_owned()] } else { Vec::new() };
+    AddedMount {
+        place: format!("-v {destination}"),
+        destination: destination.into(),
+        kind: kind.into(),
+        source: source.map(Into::into),
+        options,
+        ..AddedMount::default()
+    }
+}
+
+#[test]
+fn added_mounts_find_their_place() {
+    let mut case = Case::new();
+    let image = AddedMount { precedence: Precedence::Yields, ..added("volume", None, "/free") };
+    case.added = vec![
+        added("bind", Some("/s"), "/a/b/"),
+        added("volume", Some("data"), "/x"),
+        added("volume", Some("data"), "/new"),
+        image.clone(),
+        AddedMount { destination: "/x".into(), ..image },
+    ];
+    let planned = case.mounts(json!([
+        {"destination": "/a/b", "type": "tmpfs"},
+        {"destination": "/x/y", "type": "tmpfs"},
+    ]));
+    let lines: Vec<String> = planned.mounts.iter().take(5).map(Mount::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "rbind  /a/b  /s  rprivate  (-v /a/b/)",
+            "rbind  /x  volume data  rprivate  (-v /x)",
+            "mount  /x/y  tmpfs tmpfs  private  (mounts[1])",
+            "rbind  /new  volume data  rprivate  (-v /new)",
+            "rbind  /free  new volume  rprivate  (-v /free)",
+        ]
+    );
+    let mut dev = Case::new();
+    dev.added = vec![added("bind", Some("/dev"), "/dev")];
+    let planned =
+        dev.mounts(json!([{"destination": "/dev", "type": "tmpfs"}, {"destination": "/dev/pts", "type": "devpts"}]));
+    assert_eq!(planned.mounts[0].to_string(), "rbind  /dev  /dev  rprivate  (-v /dev)");
+    assert!(!planned.mounts.iter().any(|mount| mount.target.path == Path::new("/dev/pts")));
+    let mut root = Case::new();
+    root.added = vec![added("bind", Some("/s"), "/x/..")];
+    assert_eq!(root.mounts(json!([])).problems, ["-v /x/..: invalid specification: destination can't be '/'"]);
 }

@@ -1,0 +1,243 @@
+//! Volumes under SIGKILL at every step, under many processes at once, and with damage done to the store.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use runtime_tests::{Case, Outcome, needs, needs_machine, runtime};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The calls by which the store is changed.
+const CHANGES: [&str; 9] =
+    ["mkdirat", "renameat", "renameat2", "unlinkat", "write", "fchmod", "fsync", "utimensat", "fchown"];
+
+/// The command under strace, which kills it as it makes this call for the nth time.
+fn killed_at(case: &Case, call: &str, n: u32, words: &[&str]) -> Outcome {
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    command.args(["-e", &format!("inject={call}:signal=KILL:when={n}")]);
+    command.arg(&runtime().path).arg("--root").arg(case.state_root()).args(words);
+    command.env("RVOL_VOLUME_ROOT", case.volume_root()).current_dir(&case.dir).stdin(std::process::Stdio::null());
+    case.finish(command)
+}
+
+fn was_killed(outcome: &Outcome) -> bool {
+    outcome.code() == 137
+}
+
+fn has_strace() -> bool {
+    Command::new("strace").arg("-V").output().is_ok()
+}
+
+/// Kills the command at each of its steps. `before` sets the scene, `check` looks at what is left. Returns how often it
+/// was killed.
+fn at_each_step(case: &Case, words: &[&str], before: impl Fn(), check: impl Fn(&str)) -> u32 {
+    let mut kills = 0;
+    for call in CHANGES {
+        for n in 1.. {
+            before();
+            let outcome = killed_at(case, call, n, words);
+            check(&format!("{call} {n}"));
+            if !was_killed(&outcome) {
+                assert!(outcome.succeeded(), "{outcome}");
+                break;
+            }
+            kills += 1;
+        }
+    }
+    kills
+}
+
+#[test]
+fn create_and_rm_are_whole_or_not_at_all() {
+    needs!(Rvol);
+    needs_machine!(has_strace(), "no strace");
+    let case = Case::without_rootfs();
+    let kills = at_each_step(
+        &case,
+        &["volume", "create", "--label", "a=b", "data"],
+        || drop(case.volume(&["rm", "-f", "data"]).ok()),
+        |step| {
+            let names = case.volume_names();
+            if !names.is_empty() {
+                let shown = case.volume(&["inspect", "data"]).ok().json();
+                assert_eq!(shown[0]["Labels"]["a"], "b", "{step}");
+                assert!(case.data("data").is_dir(), "{step}");
+            }
+        },
+    );
+    assert!(kills > 5, "{kills}");
+    let fill = || {
+        case.volume(&["rm", "-f", "data"]).ok();
+        case.volume(&["create", "data"]).ok();
+        fs::create_dir_all(case.data("data").join("a/b")).expect("mkdir");
+        fs::write(case.data("data").join("a/b/file"), "x").expect("write");
+        fs::write(case.data("data").join("top"), "x").expect("write");
+    };
+    at_each_step(&case, &["volume", "rm", "data"], fill, |step| {
+        if !case.volume_names().is_empty() {
+            let whole = case.data("data").join("a/b/file").exists() && case.data("data").join("top").exists();
+            assert!(whole, "{step}: half removed");
+            case.volume(&["inspect", "data"]).ok();
+        }
+    });
+    case.volume(&["prune", "-af"]).ok();
+    assert_eq!(case.debris(), [""; 0]);
+    assert_eq!(fs::read_dir(case.volume_root()).expect("the store").count(), 0);
+}
+
+#[test]
+fn a_container_that_is_killed_while_it_takes_its_volume() {
+    needs!(Rvol);
+    needs_machine!(has_strace(), "no strace");
+    let mut case = Case::new();
+    let image = case.rootfs().join("data");
+    for name in ["a", "b", "c/d"] {
+        fs::create_dir_all(image.join(name)).expect("mkdir");
+        fs::write(image.join(name).join("file"), name).expect("write");
+    }
+    case.script("cat /data/a/file /data/b/file /data/c/d/file; ls -A /data | wc -l");
+    case.write_config();
+    let bundle = case.path("bundle");
+    let id = case.id.clone();
+    let words = ["create", "--bundle", &bundle, "-v", "data:/data", &id];
+    let odd = std::cell::Cell::new(false);
+    let kills = at_each_step(
+        &case,
+        &words,
+        || (),
+        |step| {
+            odd.set(!odd.get());
+            if odd.get() {
+                case.delete_force().ok();
+            }
+            // Whoever comes now, before or after the delete, sees the whole copy or makes it.
+            let other = case.other_id("b");
+            let seen = case.finish(case.other("run", &other, &["-v", "data:/data"])).ok();
+            assert_eq!(seen.stdout, "abc/d3\n", "{step}");
+            case.delete_force().ok();
+            assert_eq!(case.users("data"), [""; 0], "{step}: a reference was lost track of");
+            let names: Vec<_> = fs::read_dir(case.volume_root().join("data")).expect("list").flatten().collect();
+            assert!(!names.iter().any(|name| name.file_name().to_string_lossy().starts_with("_stag")), "{step}");
+            case.volume(&["rm", "data"]).ok();
+        },
+    );
+    assert!(kills > 25, "only {kills} kills");
+    case.volume(&["prune", "-af"]).ok();
+    assert_eq!(case.debris(), [""; 0]);
+}
+
+#[test]
+fn fifty_processes_on_the_same_volumes() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.args(&["/bin/true"]);
+    let names = ["v0", "v1", "v2"];
+    // Long-lived users: whatever the others do, theirs must stay.
+    let keepers: Vec<String> = names.iter().map(|name| case.other_id(name)).collect();
+    for (id, name) in keepers.iter().zip(names) {
+        case.finish(case.other("create", id, &["-v", &format!("{name}:/data")])).ok();
+        fs::write(case.data(name).join("keep"), name).expect("write");
+    }
+    let runs: Vec<_> = (0..50)
+        .map(|i| {
+            let name = names[i % 3];
+            let command = match i % 5 {
+                0 => {
+                    let mut command = case.command();
+                    command.args(["volume", "rm", name]);
+                    command
+                }
+                1 => {
+                    let mut command = case.command();
+                    command.args(["volume", "prune", "-af"]);
+                    command
+                }
+                2 => {
+                    let mut command = case.command();
+                    command.args(["volume", "create", "fresh"]);
+                    command
+                }
+                _ => case.other(
+                    "run",
+                    &case.other_id(&format!("r{i}")),
+                    &["-v", &format!("{name}:/data"), "-v", "fresh:/x"],
+                ),
+            };
+            (i, case.start_command(command))
+        })
+        .collect();
+    for (i, running) in runs {
+        let outcome = running.finish();
+        match i % 5 {
+            0 => drop(outcome.fails().says("volume is in use")),
+            _ => drop(outcome.ok()),
+        }
+    }
+    for (id, name) in keepers.iter().zip(names) {
+        assert_eq!(case.users(name), [id.as_str()]);
+        assert_eq!(case.read_data(name, "keep"), name);
+    }
+    for id in &keepers {
+        case.invoke(&["delete", "--force", id]).ok();
+    }
+    case.volume(&["prune", "-af"]).ok();
+    assert_eq!(case.volume_names(), [""; 0]);
+    assert_eq!(case.debris(), [""; 0]);
+}
+
+#[test]
+fn two_containers_race_on_a_new_volume() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let image = case.rootfs().join("data");
+    for i in 0..2000 {
+        fs::write(image.join(format!("f{i}")), "x").expect("write");
+    }
+    case.script("ls /data | wc -l");
+    for round in 0..5 {
+        let flags = ["-v", &format!("data{round}:/data")];
+        let ids = ["a", "b", "c", "d"].map(|suffix| case.other_id(suffix));
+        let running = ids.map(|id| case.start_command(case.other("run", &id, &flags)));
+        for one in running {
+            assert_eq!(one.finish().ok().stdout.trim(), "2000");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_store_is_named_and_loses_nothing() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.args(&["/bin/true"]);
+    for name in ["good", "bad", "gone"] {
+        case.volume(&["create", name]).ok();
+        fs::write(case.data(name).join("file"), "x").expect("write");
+    }
+    fs::write(case.volume_root().join("bad/volume.json"), "{").expect("damage");
+    fs::remove_dir_all(case.data("gone")).expect("damage");
+    let out = case.volume(&["ls", "-q"]).ok();
+    assert_eq!(out.stdout, "gone\ngood\n");
+    assert!(out.stderr.contains("volume.json is damaged"), "{out}");
+    case.run_with(&["-v", "bad:/data"]).fails().says("volume.json is damaged; the data is untouched");
+    case.run_with(&["-v", "gone:/data"]).fails().says("volume gone: its data is missing");
+    case.volume(&["rm", "bad"]).fails().says("is damaged");
+    case.volume(&["prune", "-af"]).fails().says("volume gone: its data is missing");
+    assert_eq!(case.volume_names(), ["gone"], "the others are pruned all the same");
+    assert!(case.data("bad").join("file").exists());
+    case.volume(&["rm", "-f", "bad", "gone"]).ok();
+    assert!(!case.volume_names().contains(&"bad".to_owned()));
+}
+
+/// A container's process outlives the command; nothing that the command held may go on through it.
+#[test]
+fn a_running_container_holds_no_lock() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.pause();
+    case.run_with(&["-d", "-v", "data:/data"]).ok();
+    kill(Pid::from_raw(case.pid()), None::<Signal>).expect("it runs");
+    case.volume(&["rm", "data"]).fails().says("volume is in use");
+    case.volume(&["prune", "-af"]).ok();
+    assert!(Path::new(&case.data("data")).exists());
+}

@@ -1,0 +1,427 @@
+//! A container's mounts beyond its config, and its volumes: from flags and annotations to open directories, what of it is
+//! recorded, and how it is given back.
+
+use super::Context;
+use super::record::Record;
+use crate::bundle::Bundle;
+use crate::log;
+use crate::plan::mounts::{AddedMount, Bind, MissingSource};
+use crate::plan::{MountOp, Plan};
+use crate::rootfs::OpenSources;
+use crate::rootfs::copy::Copied;
+use crate::store::Access;
+use crate::sys::{Call, Errno, SyscallError};
+use crate::volumes::grammar::{self, VolumesFrom};
+use crate::volumes::{self, Holder, Remove, Store, Wish, anonymous_name};
+use anyhow::{Context as _, Result, ensure};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The flags that ask for mounts, as they were given.
+#[derive(Debug, Clone, Default)]
+pub struct MountFlags {
+    pub volumes: Vec<String>,
+    pub mounts: Vec<String>,
+    pub tmpfs: Vec<String>,
+    pub volumes_from: Vec<String>,
+    pub image_volumes: Vec<String>,
+}
+
+/// Annotations for engines that know no volumes; each is a JSON array of strings.
+pub const VOLUMES: &str = "rvol.volumes";
+pub const VOLUMES_FROM: &str = "rvol.volumes-from";
+pub const IMAGE_VOLUMES: &str = "rvol.image-volumes";
+
+/// All mounts in addition to the config's. Of two with one destination the later wins: what another container has, what
+/// the annotations say, what the flags say; VOLUMEs of the image only where there is nothing.
+pub(super) fn added(context: &Context, flags: &MountFlags, bundle: &Bundle) -> Result<Vec<AddedMount>> {
+    let annotated = Annotated::read(context, bundle)?;
+    let mut all = Vec::new();
+    for (place, text) in &annotated.volumes_from {
+        all.extend(from(context, text).with_context(|| place.clone())?);
+    }
+    let cwd = Path::new("/");
+    let mut volumes = Vec::new();
+    for (place, text) in annotated.volumes {
+        let mount = grammar::volume(&text, cwd, place.clone()).with_context(|| place.clone())?;
+        ensure!(mount.kind == "volume", "{place}: {text}: an annotation cannot ask for a directory of the host");
+        volumes.push(mount);
+    }
+    grammar::check_duplicates(&volumes)?;
+    all.append(&mut volumes);
+    for text in &flags.volumes_from {
+        all.extend(from(context, text).with_context(|| format!("--volumes-from {text}"))?);
+    }
+    all.append(&mut flagged(flags)?);
+    for (place, path) in annotated.image_volumes {
+        all.push(grammar::image_volume(&path, place)?);
+    }
+    for path in &flags.image_volumes {
+        all.push(grammar::image_volume(path, format!("--image-volume {path}"))?);
+    }
+    Ok(all)
+}
+
+fn flagged(flags: &MountFlags) -> Result<Vec<AddedMount>> {
+    if flags.volumes.is_empty() && flags.mounts.is_empty() && flags.tmpfs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let cwd = std::env::current_dir().call(|| "getcwd".into())?;
+    let mut mounts = Vec::new();
+    for text in &flags.volumes {
+        mounts.push(grammar::volume(text, &cwd, format!("-v {text}"))?);
+    }
+    for text in &flags.mounts {
+        let mount = grammar::mount(text, &cwd, format!("--mount {text}"));
+        mounts.push(mount.with_context(|| format!("invalid argument {text:?} for \"--mount\" flag"))?);
+    }
+    for text in &flags.tmpfs {
+        mounts.push(grammar::tmpfs(text, format!("--tmpfs {text}"))?);
+    }
+    grammar::check_duplicates(&mounts)?;
+    Ok(mounts)
+}
+
+/// What the annotations ask for, each with its place.
+#[derive(Default)]
+struct Annotated {
+    volumes: Vec<(String, String)>,
+    volumes_from: Vec<(String, String)>,
+    image_volumes: Vec<(String, String)>,
+}
+
+impl Annotated {
+    fn read(context: &Context, bundle: &Bundle) -> Result<Annotated> {
+        let mut read = Annotated::default();
+        let Some(annotations) = bundle.spec.annotations() else { return Ok(read) };
+        for (key, list) in [
+            (VOLUMES, &mut read.volumes),
+            (VOLUMES_FROM, &mut read.volumes_from),
+            (IMAGE_VOLUMES, &mut read.image_volumes),
+        ] {
+            let Some(text) = annotations.get(key) else { continue };
+            if !context.volume_annotations {
+                log::warn(format_args!("annotations[{key}]: left out, --no-volume-annotations turns it off"));
+                continue;
+            }
+            let texts: Vec<String> = serde_json::from_str(text)
+                .with_context(|| format!("annotations[{key}]: {text:?} is not a JSON array of strings"))?;
+            list.extend(
+                texts.into_iter().enumerate().map(|(index, text)| (format!("annotations[{key}][{index}]"), text)),
+            );
+        }
+        Ok(read)
+    }
+}
+
+/// The mounts of another container, for `--volumes-from`.
+fn from(context: &Context, text: &str) -> Result<Vec<AddedMount>> {
+    let VolumesFrom { id, readonly } = VolumesFrom::parse(text)?;
+    let entry = context.store().open(&id, Access::Read)?;
+    let record = Record::of(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed"))?;
+    let mounts = record.storage.map(|storage| storage.mounts).unwrap_or_default();
+    Ok(mounts.iter().filter(|mount| mount.is_shared()).map(|mount| mount.to_added(text, readonly)).collect())
+}
+
+/// What is recorded of a container's mounts: what `delete` gives back, `mounts` shows and `--volumes-from` takes over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Storage {
+    pub volume_root: PathBuf,
+    pub state_root: PathBuf,
+    pub mounts: Vec<MountPoint>,
+}
+
+/// A bind or a volume of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MountPoint {
+    pub destination: PathBuf,
+    /// Of a volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
+    /// Of a bind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PathBuf>,
+    pub readonly: bool,
+    pub propagation: String,
+    /// As in `mounts[].options`, for another mount like it.
+    pub options: Vec<String>,
+}
+
+impl MountPoint {
+    fn of(bind: &Bind, destination: &Path, name: Option<&str>) -> MountPoint {
+        let mut options = vec![if bind.recursive { "rbind" } else { "bind" }.to_owned()];
+        options.extend(bind.attr.names());
+        options.push(bind.propagation.to_string());
+        if let Some(subpath) = bind.volume.as_ref().and_then(|volume| volume.subpath.as_ref()) {
+            options.push(format!("subpath={}", subpath.display()));
+        }
+        MountPoint {
+            destination: destination.to_owned(),
+            volume: name.map(str::to_owned),
+            anonymous: bind.volume.as_ref().is_some_and(|volume| volume.name.is_none()),
+            source: bind.volume.is_none().then(|| bind.source.clone()),
+            readonly: bind.attr.is_readonly(),
+            propagation: bind.propagation.to_string(),
+            options,
+        }
+    }
+
+    /// Whether `--volumes-from` takes it: not what an engine binds over files of /etc or into kernel filesystems.
+    fn is_shared(&self) -> bool {
+        let own = ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+        self.volume.is_some() || !own.iter().any(|own| self.destination.starts_with(own))
+    }
+
+    fn to_added(&self, text: &str, readonly: bool) -> AddedMount {
+        let mut options = self.options.clone();
+        if readonly {
+            options.push("rro".into());
+        }
+        if self.volume.is_some() {
+            // It belongs to the other container, which has filled it already.
+            options.extend(["nocopy".into(), "nocreate".into()]);
+        }
+        AddedMount {
+            place: format!("--volumes-from {text}"),
+            destination: self.destination.clone(),
+            kind: if self.volume.is_some() { "volume" } else { "bind" }.into(),
+            source: self.volume.as_ref().map(PathBuf::from).or_else(|| self.source.clone()),
+            options,
+            ..AddedMount::default()
+        }
+    }
+}
+
+/// A container's volumes, named but not taken yet.
+pub(super) struct Volumes {
+    store: Store,
+    /// Index in `plan.mounts`, and the volume's name.
+    names: Vec<(usize, String)>,
+}
+
+impl Volumes {
+    /// Gives the anonymous volumes of a plan their names, and all of them their paths. Nothing is made yet.
+    pub fn of(context: &Context, plan: &mut Plan) -> Result<Option<Volumes>> {
+        let mut names = Vec::new();
+        let mut store = None;
+        for (index, mount) in plan.mounts.iter_mut().enumerate() {
+            let MountOp::Bind(bind) = &mut mount.op else { continue };
+            let Some(volume) = &bind.volume else { continue };
+            let name = volume.name.clone().map_or_else(anonymous_name, Ok)?;
+            let store = match &store {
+                Some(store) => store,
+                None => store.insert(context.volumes()?),
+            };
+            bind.source = store.data_path(&name);
+            bind.source.extend(&volume.subpath);
+            names.push((index, name));
+        }
+        Ok(store.map(|store| Volumes { store, names }))
+    }
+
+    /// Takes the volumes for the container of the record, which has been written.
+    pub fn take(&self, plan: &Plan, record: &Record) -> Result<OpenSources> {
+        let mut sources = OpenSources::new();
+        let holder = record.holder().context("the volumes are not recorded")?;
+        let path = &plan.rootfs.path;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let image = open(path, flags, Mode::empty()).call(|| format!("open root.path {}", path.display()))?;
+        for (index, name) in &self.names {
+            let mount = &plan.mounts[*index];
+            let MountOp::Bind(Bind { volume: Some(volume), idmap, .. }) = &mount.op else { continue };
+            let wish = Wish { volume, name, target: &mount.target.path, idmap: idmap.as_ref() };
+            let mut progress = Progress::new(name);
+            let taken = volumes::take(&self.store, &wish, &holder, image.as_fd(), &mut |copied| progress.show(copied))
+                .with_context(|| format!("{} {}", mount.place, mount.target.path.display()))?;
+            if let Some(copied) = &taken.copied {
+                progress.end(&plan.id, copied);
+            }
+            sources.insert(*index, taken.data);
+        }
+        Ok(sources)
+    }
+}
+
+/// What of a plan's mounts is recorded; `None` where there is nothing that anybody would ask for.
+pub(super) fn record(context: &Context, plan: &Plan, volumes: Option<&Volumes>) -> Option<Storage> {
+    let name = |index| volumes?.names.iter().find(|(at, _)| *at == index).map(|(_, name)| name.as_str());
+    let mounts = plan.mounts.iter().enumerate().filter_map(|(index, mount)| match &mount.op {
+        MountOp::Bind(bind) => Some(MountPoint::of(bind, &mount.target.path, name(index))),
+        _ => None,
+    });
+    let mounts: Vec<MountPoint> = mounts.collect();
+    let volume_root = volumes.map(|volumes| volumes.store.root().to_owned()).unwrap_or_default();
+    (!mounts.is_empty()).then(|| Storage { volume_root, state_root: context.root.clone(), mounts })
+}
+
+/// Refuses binds whose source has to be there and is not, in Docker's words, before anything is done.
+pub(super) fn check_sources(plan: &Plan) -> Result<()> {
+    for bind in binds(plan, MissingSource::Refused) {
+        if matches!(std::fs::symlink_metadata(&bind.source), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
+        {
+            let error = SyscallError { call: format!("stat {}", bind.source.display()), errno: Errno::ENOENT };
+            let source = bind.source.display();
+            return Err(anyhow::Error::from(error).context(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directories that `-v` binds and that are missing.
+pub(super) fn make_sources(plan: &Plan) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    for bind in binds(plan, MissingSource::Made) {
+        if std::fs::symlink_metadata(&bind.source).is_err() {
+            let mut builder = std::fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o755)
+                .create(&bind.source)
+                .call(|| format!("mkdir {}", bind.source.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn binds(plan: &Plan, missing: MissingSource) -> impl Iterator<Item = &Bind> {
+    plan.mounts.iter().filter_map(move |mount| match &mount.op {
+        MountOp::Bind(bind) if bind.missing == missing => Some(bind),
+        _ => None,
+    })
+}
+
+impl Record {
+    /// The container as a user of volumes.
+    pub fn holder(&self) -> Option<Holder> {
+        let storage = self.storage.as_ref()?;
+        Some(Holder { id: self.id.clone(), state: storage.state_root.clone(), created: self.created.clone() })
+    }
+
+    /// Gives the container's volumes back. With `remove`, anonymous ones that nobody else uses are removed. What fails is
+    /// a warning: the container must go all the same, and prune finds what was left.
+    pub fn give_back_volumes(&self, remove: Remove) {
+        let (Some(storage), Some(holder)) = (&self.storage, self.holder()) else { return };
+        let store = Store::new(storage.volume_root.clone());
+        let mut done = BTreeSet::new();
+        for mount in &storage.mounts {
+            let Some(name) = &mount.volume else { continue };
+            if !done.insert(name) {
+                continue;
+            }
+            let remove = if mount.anonymous { remove } else { Remove::No };
+            if let Err(error) = volumes::release(&store, name, &holder, remove) {
+                log::warn(format_args!("{}: give back volume {name}: {error:#}", self.id));
+            }
+        }
+    }
+}
+
+/// Tells of a copy that takes long, where a person is looking.
+struct Progress<'a> {
+    volume: &'a str,
+    start: Instant,
+    shown: Option<Instant>,
+    terminal: bool,
+}
+
+impl<'a> Progress<'a> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(200);
+
+    fn new(volume: &'a str) -> Progress<'a> {
+        Progress { volume, start: Instant::now(), shown: None, terminal: std::io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, copied: &Copied) {
+        let due = match self.shown {
+            None => self.terminal && self.start.elapsed() > Progress::PATIENCE,
+            Some(last) => last.elapsed() > Progress::PAUSE,
+        };
+        if due {
+            self.shown = Some(Instant::now());
+            // That nobody can be told is no reason to stop.
+            let _ = write!(std::io::stderr(), "\rcopying into volume {}: {} files", self.volume, copied.files);
+        }
+    }
+
+    fn end(&self, id: &str, copied: &Copied) {
+        let Copied { files, bytes, left_out } = copied;
+        if self.shown.is_some() {
+            let _ = writeln!(std::io::stderr(), "\rcopied into volume {}: {files} files, {bytes} bytes", self.volume);
+        }
+        log::debug(format_args!("{id}: copied {files} files, {bytes} bytes into volume {}", self.volume));
+        for attribute in left_out {
+            log::warn(format_args!("{id}: volume {}: {attribute}: the attribute was left out", self.volume));
+        }
+    }
+}
+
+/// A mount as `docker inspect` shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ShownMount {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    source: PathBuf,
+    destination: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<String>,
+    mode: &'static str,
+    #[serde(rename = "RW")]
+    rw: bool,
+    propagation: String,
+}
+
+/// The binds and volumes of a container.
+pub fn mounts(context: &Context, id: &str) -> Result<Vec<ShownMount>> {
+    let entry = context.store().open(id, Access::Read)?;
+    let record = Record::of(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed"))?;
+    let Some(storage) = record.storage else { return Ok(Vec::new()) };
+    let store = Store::new(storage.volume_root);
+    storage
+        .mounts
+        .into_iter()
+        .map(|mount| {
+            let (rw, mode) = (!mount.readonly, if mount.readonly { "ro" } else { "" });
+            let Some(name) = mount.volume else {
+                let source = mount.source.unwrap_or_default();
+                let destination = mount.destination;
+                let propagation = mount.propagation;
+                return Ok(ShownMount {
+                    kind: "bind",
+                    name: None,
+                    source,
+                    destination,
+                    driver: None,
+                    mode,
+                    rw,
+                    propagation,
+                });
+            };
+            let driver = store.read(&name)?.and_then(|volume| volume.metadata().ok()).map(|metadata| metadata.driver);
+            Ok(ShownMount {
+                kind: "volume",
+                source: store.data_path(&name),
+                name: Some(name),
+                destination: mount.destination,
+                driver: Some(driver.unwrap_or_else(|| crate::plan::volume::LOCAL.into())),
+                mode: if mount.readonly { "ro" } else { "z" },
+                rw,
+                // Docker leaves it empty for volumes; it says nothing there.
+                propagation: String::new(),
+            })
+        })
+        .collect()
+}

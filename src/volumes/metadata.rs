@@ -1,0 +1,62 @@
+//! `volume.json`: what a volume is, besides its data.
+
+use crate::plan::volume::LOCAL;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The format of the file; older ones stay readable.
+pub const VERSION: u32 = 1;
+
+/// The label by which Docker's tools know an anonymous volume.
+pub const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    pub version: u32,
+    pub driver: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The driver's.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// RFC 3339, UTC.
+    pub created: String,
+    /// Made without a name.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// The image's files were copied in once (`copy=once` does it no second time).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copied: bool,
+}
+
+impl Metadata {
+    /// Of a new volume.
+    pub fn new(
+        driver: Option<&str>,
+        mut labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+        anonymous: bool,
+    ) -> Metadata {
+        if anonymous {
+            labels.insert(ANONYMOUS_LABEL.into(), String::new());
+        }
+        Metadata {
+            version: VERSION,
+            driver: driver.unwrap_or(LOCAL).to_owned(),
+            labels,
+            options,
+            created: crate::clock::now(),
+            anonymous,
+            copied: false,
+        }
+    }
+
+    pub fn is_local(&self) -> bool {
+        self.driver == LOCAL
+    }
+
+    /// Whether the data is a directory of the store and nothing else: not mounted, not a plugin's.
+    pub fn is_plain(&self) -> bool {
+        self.is_local() && self.options.is_empty()
+    }
+}

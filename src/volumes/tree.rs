@@ -1,0 +1,257 @@
+//! File trees by directory fd: removing, measuring, looking whether there is anything.
+
+use crate::sys::{Call, Errno, path};
+use anyhow::Result;
+use nix::dir::{Dir, Type};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Opens a subdirectory for reading; a link is refused.
+pub fn open_dir(at: BorrowedFd, name: &CStr) -> nix::Result<OwnedFd> {
+    openat(at, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// The names in a directory, without `.` and `..`, each with whether it is a directory.
+pub fn entries(dir: BorrowedFd) -> nix::Result<Vec<(CString, bool)>> {
+    let mut entries = Vec::new();
+    for entry in Dir::from_fd(open_dir(dir, c".")?)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let directory = match entry.file_type() {
+            Some(kind) => kind == Type::Directory,
+            None => is_dir(&fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?),
+        };
+        entries.push((name.to_owned(), directory));
+    }
+    Ok(entries)
+}
+
+fn is_dir(stat: &nix::sys::stat::FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
+}
+
+/// Removes what `name` is in the directory `at`, with all that is in it. No link is followed, and what is mounted below
+/// is an error (EBUSY), never emptied. That it is gone already is as good.
+pub fn remove(at: BorrowedFd, name: &CStr) -> Result<()> {
+    let what = || format!("remove {}", name.to_string_lossy());
+    match unlinkat(at, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+        // EPERM is what POSIX has for a directory.
+        Err(Errno::EISDIR | Errno::EPERM) => {}
+        Err(errno) => return Err(errno).call(what),
+    }
+    let top = match open_beneath(at, name) {
+        Err(Errno::ENOENT) => return Ok(()),
+        opened => opened.call(what)?,
+    };
+    empty(top.as_fd())?;
+    match unlinkat(at, name, UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno).call(what),
+    }
+}
+
+/// How many levels are open at a time; what is deeper becomes a child of the top.
+const OPEN_LEVELS: usize = 64;
+
+/// A directory that is being emptied.
+struct Level {
+    dir: OwnedFd,
+    /// Its name in the level above.
+    name: CString,
+    /// Subdirectories that are still there.
+    rest: Vec<CString>,
+}
+
+impl Level {
+    /// Unlinks what is no directory.
+    fn enter(dir: OwnedFd, name: CString) -> Result<Level> {
+        let mut rest = Vec::new();
+        for (name, directory) in entries(dir.as_fd()).call(|| "read a directory".into())? {
+            if directory {
+                rest.push(name);
+                continue;
+            }
+            match unlinkat(&dir, name.as_c_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR) => rest.push(name),
+                Err(errno) => return Err(errno).call(|| format!("unlink {}", name.to_string_lossy())),
+            }
+        }
+        Ok(Level { dir, name, rest })
+    }
+}
+
+/// Removes everything in a directory.
+fn empty(top: BorrowedFd) -> Result<()> {
+    let mut moved = 0u64;
+    loop {
+        let mut levels =
+            vec![Level::enter(open_dir(top, c".").call(|| "open a directory".into())?, CString::default())?];
+        let before = moved;
+        loop {
+            let depth = levels.len();
+            let Some(level) = levels.last_mut() else { break };
+            let Some(name) = level.rest.pop() else {
+                let done = levels.pop().map(|level| level.name).unwrap_or_default();
+                match levels.last() {
+                    Some(parent) => remove_dir(parent.dir.as_fd(), &done).call(|| rmdir(&done))?,
+                    None => break,
+                };
+                continue;
+            };
+            match remove_dir(level.dir.as_fd(), &name) {
+                Ok(()) => {}
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) if depth < OPEN_LEVELS => {
+                    let opened =
+                        open_beneath(level.dir.as_fd(), &name).call(|| format!("open {}", name.to_string_lossy()))?;
+                    levels.push(Level::enter(opened, name)?);
+                }
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
+                    moved += 1;
+                    let up = format!(".rvol-removing-{}-{moved}", std::process::id());
+                    nix::fcntl::renameat(&level.dir, name.as_c_str(), top, up.as_str())
+                        .call(|| format!("rename {up}"))?;
+                }
+                Err(errno) => return Err(errno).call(|| rmdir(&name)),
+            }
+        }
+        if moved == before {
+            return Ok(());
+        }
+    }
+}
+
+fn rmdir(name: &CStr) -> String {
+    format!("rmdir {}", name.to_string_lossy())
+}
+
+fn remove_dir(at: BorrowedFd, name: &CStr) -> nix::Result<()> {
+    match unlinkat(at, name, UnlinkatFlags::RemoveDir) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// A subdirectory on the same mount: what is mounted over it does not belong to the tree.
+fn open_beneath(at: BorrowedFd, name: &CStr) -> nix::Result<OwnedFd> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+    match path::open_beneath(at, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW) {
+        Err(Errno::EXDEV) => Err(Errno::EBUSY),
+        result => result,
+    }
+}
+
+/// Whether there is nothing in a directory but `lost+found` and what `ours` says is no content.
+pub fn is_empty(dir: BorrowedFd, ours: impl Fn(&CStr) -> bool) -> nix::Result<bool> {
+    for entry in Dir::from_fd(open_dir(dir, c".")?)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b".." | b"lost+found") && !ours(name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The bytes of all regular files and links below, each file once whatever its names; what Docker calls a volume's size.
+pub fn size(dir: BorrowedFd) -> Result<u64> {
+    let mut seen = HashSet::new();
+    let mut total = 0;
+    let first = open_dir(dir, c".").call(|| "open a directory".into())?;
+    let mut levels = vec![(first, None::<std::vec::IntoIter<CString>>)];
+    while let Some((here, rest)) = levels.last_mut() {
+        let rest = match rest {
+            Some(rest) => rest,
+            None => {
+                let mut directories = Vec::new();
+                for (name, directory) in entries(here.as_fd()).call(|| "read a directory".into())? {
+                    if directory {
+                        directories.push(name);
+                        continue;
+                    }
+                    match fstatat(&*here, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                        Ok(stat) if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) => {
+                            total += stat.st_size.max(0) as u64;
+                        }
+                        // Removed meanwhile, or counted.
+                        Ok(_) | Err(Errno::ENOENT) => {}
+                        Err(errno) => return Err(errno).call(|| format!("stat {}", name.to_string_lossy())),
+                    }
+                }
+                rest.insert(directories.into_iter())
+            }
+        };
+        match rest.next() {
+            Some(name) => match open_dir(here.as_fd(), &name) {
+                Ok(below) => levels.push((below, None)),
+                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENOTDIR) => {}
+                Err(errno) => return Err(errno).call(|| format!("open {}", name.to_string_lossy())),
+            },
+            None => drop(levels.pop()),
+        }
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn open(path: &Path) -> OwnedFd {
+        fs::File::open(path).unwrap().into()
+    }
+
+    #[test]
+    fn removes_deep_and_wide_trees_and_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("outside")).unwrap();
+        fs::write(dir.path().join("outside/keep"), "x").unwrap();
+        let top = dir.path().join("top");
+        fs::create_dir(&top).unwrap();
+        std::os::unix::fs::symlink("../outside", top.join("link")).unwrap();
+        let mut here = open(&top);
+        for _ in 0..500 {
+            nix::sys::stat::mkdirat(&here, "deeper", Mode::S_IRWXU).unwrap();
+            nix::sys::stat::mkdirat(&here, "beside", Mode::S_IRWXU).unwrap();
+            here = open_dir(here.as_fd(), c"deeper").unwrap();
+        }
+        fs::create_dir_all(top.join("a/b/c")).unwrap();
+        fs::write(top.join("a/b/c/file"), "x").unwrap();
+        remove(open(dir.path()).as_fd(), c"top").unwrap();
+        assert!(!top.exists());
+        assert!(dir.path().join("outside/keep").exists());
+        remove(open(dir.path()).as_fd(), c"top").unwrap();
+    }
+
+    #[test]
+    fn hard_links_count_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("a"), vec![0; 1000]).unwrap();
+        fs::hard_link(dir.path().join("a"), dir.path().join("sub/b")).unwrap();
+        fs::write(dir.path().join("sub/c"), "12345").unwrap();
+        assert_eq!(size(open(dir.path()).as_fd()).unwrap(), 1005);
+    }
+
+    #[test]
+    fn lost_and_found_is_no_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = open(dir.path());
+        assert!(is_empty(fd.as_fd(), |_| false).unwrap());
+        fs::create_dir(dir.path().join("lost+found")).unwrap();
+        assert!(is_empty(fd.as_fd(), |_| false).unwrap());
+        fs::write(dir.path().join(".hidden"), "").unwrap();
+        assert!(!is_empty(fd.as_fd(), |_| false).unwrap());
+    }
+}
