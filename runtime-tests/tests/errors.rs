@@ -108,7 +108,7 @@ fn everything_at_once() {
     case.set("/linux/sysctl", json!({ "vm.swappiness": "1" }));
     case.set("/linux/maskedPaths", json!(["relative"]));
     case.set("/hooks/prestart", json!([{ "path": "relative" }]));
-    case.mount("/data", "bind", "/tmp", &["bind", "size=1"]);
+    case.mount("/data", "bind", "/tmp", &["bind", "lowerdir=/a"]);
     case.set("/linux/rootfsPropagation", json!("sideways"));
     case.set("/linux/devices", json!([{ "path": "/dev/x", "type": "x" }]));
     let out = case.create().fails();
