@@ -25,7 +25,7 @@ demo: build bundles ## show the main things on real containers (as root)
 	@scripts/demo.sh "$(BINARY)"
 
 test: lint build ## format, lints, unit tests and tests with real containers
-	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked --lib --bins --tests
+	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked --tests
 
 lint: setup-test ## format and lints only
 	cargo fmt --all --check
