@@ -314,6 +314,16 @@ impl Case {
         pid as i32
     }
 
+    /// The host's pids of all processes in the container's cgroup, as `ps` says.
+    #[track_caller]
+    pub fn pids(&self) -> Vec<i32> {
+        let json = self.invoke(&["ps", "--format", "json", &self.id]).ok().json();
+        let mut pids: Vec<i32> =
+            json.as_array().into_iter().flatten().filter_map(|p| Some(p.as_i64()? as i32)).collect();
+        pids.sort_unstable();
+        pids
+    }
+
     #[track_caller]
     pub fn wait_for_status(&self, status: &str) {
         let reached = waiting::until(command::LIMIT, || (self.status() == status).then_some(()));

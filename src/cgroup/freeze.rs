@@ -3,7 +3,7 @@
 use super::group::Group;
 use super::record::{Record, Version};
 use super::wait::{self, Waited};
-use crate::sys::{Call, Errno};
+use crate::sys::{Call, Errno, errno_of};
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
 
@@ -12,36 +12,67 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Record {
     /// Stops every process of the container and waits until all have stopped. If that fails they run again.
+    ///
+    /// On a machine with both versions cgroup v2 does it: it tells when it is done, and what it froze can be killed.
     pub fn freeze(&self) -> Result<()> {
-        let Some((group, version)) = self.freezer_group()? else { bail!("the container has no cgroup to pause") };
-        let result = match version {
-            Version::V1 => freeze_v1(&group),
-            Version::V2 => freeze_v2(&group),
-        };
-        result.or_else(|e| {
-            thaw(&group, version).with_context(|| format!("after {e:#}"))?;
-            Err(e)
-        })
+        for (group, version) in self.freezers()? {
+            if !group.exists()? {
+                continue;
+            }
+            let result = match version {
+                Version::V1 => freeze_v1(&group),
+                Version::V2 => freeze_v2(&group),
+            };
+            return result.or_else(|e| {
+                thaw(&group, version).with_context(|| format!("after {e:#}"))?;
+                Err(e)
+            });
+        }
+        bail!("the container has no cgroup to pause")
     }
 
-    /// Lets the processes run again.
+    /// Lets the processes run again, whichever version of cgroups stopped them.
     pub fn thaw(&self) -> Result<()> {
-        let Some((group, version)) = self.freezer_group()? else { bail!("the container has no cgroup to resume") };
-        thaw(&group, version)
+        let mut thawed = false;
+        for (group, version) in self.freezers()? {
+            match thaw(&group, version) {
+                Err(e) if matches!(errno_of(&e), Some(Errno::ENOENT | Errno::ENODEV)) => {}
+                result => {
+                    result?;
+                    thawed = true;
+                }
+            }
+        }
+        if !thawed {
+            bail!("the container has no cgroup to resume");
+        }
+        Ok(())
     }
 
     /// The container is paused, or on the way there.
     pub fn is_frozen(&self) -> Result<bool> {
-        let Some((group, version)) = self.freezer_group()? else { return Ok(false) };
-        let (file, thawed) = match version {
-            Version::V1 => ("freezer.state", "THAWED"),
-            Version::V2 => ("cgroup.freeze", "0"),
-        };
-        match group.read(file) {
-            Ok(text) => Ok(text.trim_end() != thawed),
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
-            Err(e) => Err(e).call(|| format!("read {}/{file}", group.shown().display())),
+        for (group, version) in self.freezers()? {
+            let (file, thawed) = match version {
+                Version::V1 => ("freezer.state", "THAWED"),
+                Version::V2 => ("cgroup.freeze", "0"),
+            };
+            match group.read(file) {
+                Ok(text) if text.trim_end() != thawed => return Ok(true),
+                Ok(_) | Err(Errno::ENOENT | Errno::ENODEV) => {}
+                Err(e) => return Err(e).call(|| format!("read {}/{file}", group.shown().display())),
+            }
         }
+        Ok(false)
+    }
+
+    /// The cgroups that can stop the container, cgroup v2 first.
+    fn freezers(&self) -> Result<Vec<(Group, Version)>> {
+        let mut found = Vec::with_capacity(2);
+        for member in [self.member(|m| m.version == Version::V2), self.member(|m| m.has("freezer"))] {
+            let Some(member) = member else { continue };
+            found.extend(self.group(member)?.map(|group| (group, member.version)));
+        }
+        Ok(found)
     }
 }
 
@@ -54,7 +85,7 @@ fn freeze_v2(group: &Group) -> Result<()> {
     }
 }
 
-/// v1 tells nobody when it is done, and a fork at the wrong moment leaves it at FREEZING until it is asked again.
+/// v1 has no event for it: who wants to know has to ask, and one that forks at the wrong moment has to be told again.
 fn freeze_v1(group: &Group) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(100);

@@ -39,6 +39,13 @@ pub(super) enum Version {
     V2,
 }
 
+impl Membership {
+    /// It is the v1 hierarchy of this controller.
+    pub fn has(&self, controller: &str) -> bool {
+        self.directory.split(',').any(|c| c == controller)
+    }
+}
+
 impl Record {
     /// A container without a cgroup of its own.
     pub fn none() -> Record {
@@ -124,7 +131,7 @@ impl Record {
 
     /// The hierarchy that has a controller: v1's where it is mounted.
     fn controller(&self, name: &str) -> Option<&Membership> {
-        self.member(|h| h.directory.split(',').any(|c| c == name)).or_else(|| self.member(|h| h.version == Version::V2))
+        self.member(|h| h.has(name)).or_else(|| self.member(|h| h.version == Version::V2))
     }
 
     /// The cgroup that a controller is in, if there can be one.
@@ -133,12 +140,7 @@ impl Record {
         Ok(self.group(member)?.map(|group| (group, member.version)))
     }
 
-    /// The cgroup whose freezer pauses the container.
-    pub(super) fn freezer_group(&self) -> Result<Option<(Group, Version)>> {
-        self.controller_group("freezer")
-    }
-
-    fn member(&self, wanted: impl Fn(&Membership) -> bool) -> Option<&Membership> {
+    pub(super) fn member(&self, wanted: impl Fn(&Membership) -> bool) -> Option<&Membership> {
         self.hierarchies.iter().find(|h| wanted(h))
     }
 

@@ -25,6 +25,8 @@ pub struct Flag {
 pub struct Operand {
     pub name: &'static str,
     pub required: bool,
+    /// From this word on nothing is a flag: the words are another program's.
+    pub verbatim: bool,
     pub help: &'static str,
 }
 
@@ -67,6 +69,11 @@ impl Matches {
     /// Whether a switch is given and is not `--name=false`.
     pub fn is_set(&self, flag: &Flag) -> bool {
         self.value(flag).is_some_and(|value| value != "false")
+    }
+
+    /// All words that are no flags.
+    pub fn all_operands(&self) -> impl Iterator<Item = &OsStr> {
+        self.operands.iter().map(OsString::as_os_str)
     }
 
     /// The nth word that is no flag.
@@ -182,11 +189,17 @@ impl Words {
         };
         self.command = Some(command);
         let mut matches = Matches::default();
+        let verbatim_from = command.operands.iter().position(|operand| operand.verbatim);
         while let Some(word) = self.next()? {
             match word {
                 Word::Flag(flag, _) if *flag == HELP => return Ok(Action::Help(Some(command))),
                 Word::Flag(flag, value) => matches.flags.push((flag.name, value)),
                 Word::Operand(operand) => matches.operands.push(operand),
+            }
+            if verbatim_from == Some(matches.operands.len()) {
+                // Nothing is joined to the word that was just read.
+                matches.operands.extend(self.parser.raw_args().into_iter().flatten());
+                break;
             }
         }
         let required = command.operands.iter().filter(|operand| operand.required).count();
@@ -351,6 +364,16 @@ mod tests {
         assert!(kill.is_set(flag("kill", "all")));
         assert_eq!((kill.operand(0), kill.operand(1)), (Some(OsStr::new("demo")), Some(OsStr::new("TERM"))));
         assert_eq!(matches("delete -- --force").id().unwrap(), "--force");
+    }
+
+    #[test]
+    fn what_is_for_another_program_is_not_looked_at() {
+        let ps = matches("ps -f table demo -f --format json -- -x --help");
+        assert_eq!(ps.value(flag("ps", "format")), Some(OsStr::new("table")));
+        let words: Vec<&OsStr> = ps.all_operands().collect();
+        assert_eq!(words, ["demo", "-f", "--format", "json", "--", "-x", "--help"]);
+        assert_eq!(message("ps -x demo"), "ps: unknown flag -x");
+        assert!(matches!(parse("ps --help demo").unwrap().1, Action::Help(Some(c)) if c.name == "ps"));
     }
 
     #[test]

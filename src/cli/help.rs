@@ -13,7 +13,12 @@ pub const COMMAND: Command = Command {
     about: "Show help, of one command or of all",
     details: "",
     flags: &[],
-    operands: &[Operand { name: "COMMAND...", required: false, help: "The command, in one word or two" }],
+    operands: &[Operand {
+        name: "COMMAND...",
+        required: false,
+        verbatim: false,
+        help: "The command, in one word or two",
+    }],
     run,
 };
 
@@ -116,7 +121,11 @@ fn command(command: &'static Command) -> clap::Command {
     let operands = command.operands.iter().map(|operand| {
         let name = operand.name.trim_end_matches("...");
         let arg = Arg::new(name).value_name(name).required(operand.required).help(operand.help);
-        if name == operand.name { arg } else { arg.num_args(if operand.required { 1.. } else { 0.. }) }
+        if name == operand.name {
+            return arg;
+        }
+        let arg = arg.num_args(if operand.required { 1.. } else { 0.. });
+        if operand.verbatim { arg.trailing_var_arg(true).allow_hyphen_values(true) } else { arg }
     });
     clap::Command::new(command.name.split_once(' ').map_or(command.name, |(_, word)| word))
         .about(command.about)

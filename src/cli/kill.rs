@@ -17,7 +17,7 @@ pub const COMMAND: Command = Command {
 
 const ALL: Flag =
     Flag { name: "all", short: Some('a'), value: None, help: "Send it to every process of the container" };
-const SIGNAL: Operand = Operand { name: "SIGNAL", required: false, help: "The signal (SIGTERM)" };
+const SIGNAL: Operand = Operand { name: "SIGNAL", required: false, verbatim: false, help: "The signal (SIGTERM)" };
 
 fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
     let signal = match matches.operand(1) {

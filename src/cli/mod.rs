@@ -11,7 +11,10 @@ mod help;
 mod kill;
 mod list;
 mod mounts;
+mod pause;
 mod plan;
+mod ps;
+mod resume;
 mod run;
 mod spec;
 mod start;
@@ -49,6 +52,9 @@ static COMMANDS: &[Command] = &[
     run::COMMAND,
     state::COMMAND,
     kill::COMMAND,
+    pause::COMMAND,
+    resume::COMMAND,
+    ps::COMMAND,
     delete::COMMAND,
     list::COMMAND,
     plan::COMMAND,
@@ -66,8 +72,12 @@ static COMMANDS: &[Command] = &[
     help::COMMAND,
 ];
 
-const CONTAINER_ID: Operand =
-    Operand { name: "CONTAINER-ID", required: true, help: "Name of the container, unique on this host" };
+const CONTAINER_ID: Operand = Operand {
+    name: "CONTAINER-ID",
+    required: true,
+    verbatim: false,
+    help: "Name of the container, unique on this host",
+};
 
 /// Runs the command that the arguments name; returns the exit code.
 pub fn main() -> i32 {

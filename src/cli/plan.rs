@@ -16,7 +16,12 @@ masked and read-only paths, the process and what confines it, hooks: in the orde
 in which create goes about them. Needs no privilege. A config that create would
 refuse is refused here, with every reason at once.",
     flags: &[&[FORMAT, BUNDLE, NO_PIVOT, NO_NEW_KEYRING], mounts::FLAGS],
-    operands: &[Operand { name: "BUNDLE", required: false, help: "Directory of the bundle, as --bundle" }],
+    operands: &[Operand {
+        name: "BUNDLE",
+        required: false,
+        verbatim: false,
+        help: "Directory of the bundle, as --bundle",
+    }],
     run,
 };
 

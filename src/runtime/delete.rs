@@ -1,7 +1,7 @@
 //! `delete`: takes away whatever there is of a container, from the record that `create` left.
 
-use super::Context;
 use super::record::Record;
+use super::{Context, query};
 use crate::state::Status;
 use crate::store::{Access, Entry, NotFound};
 use crate::sys::{Call, Errno, pidfd};
@@ -18,14 +18,17 @@ pub fn delete(context: &Context, id: &str, force: bool, volumes: Remove) -> Resu
         Err(error) if force && error.downcast_ref::<NotFound>().is_some() => return Ok(()),
         result => result?,
     };
-    let (status, _) = entry.status()?;
+    let record = Record::of(&entry)?;
+    let status = match &record {
+        Some(record) => query::status(&entry, record)?.0,
+        None => entry.status()?.0,
+    };
     match status {
         Status::Running | Status::Paused if !force => {
             bail!("cannot delete container {id} that is not stopped: {status}")
         }
         Status::Stopped | Status::Created | Status::Creating | Status::Running | Status::Paused => {}
     }
-    let record = Record::of(&entry)?;
     destroy(&entry, record.as_ref(), volumes)
 }
 

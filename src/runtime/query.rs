@@ -42,12 +42,19 @@ pub fn list(context: &Context) -> Result<Vec<State>> {
     Ok(states)
 }
 
-fn describe(entry: &Entry) -> Result<Option<State>> {
-    let (mut status, pid) = entry.status()?;
-    let Some(record) = Record::of(entry)? else { return Ok(None) };
-    if status == Status::Running && record.cgroup.is_frozen()? {
-        status = Status::Paused;
+/// The status as `state` shows it, and the pid: a container whose cgroup is frozen is paused, also before its start.
+pub(super) fn status(entry: &Entry, record: &Record) -> Result<(Status, Option<i32>)> {
+    let (status, pid) = entry.status()?;
+    let lives = matches!(status, Status::Created | Status::Running);
+    if lives && record.cgroup.is_frozen()? {
+        return Ok((Status::Paused, pid));
     }
+    Ok((status, pid))
+}
+
+fn describe(entry: &Entry) -> Result<Option<State>> {
+    let Some(record) = Record::of(entry)? else { return Ok(None) };
+    let (status, pid) = status(entry, &record)?;
     Ok(Some(State {
         oci_version: record.oci_version,
         id: record.id,

@@ -26,7 +26,7 @@ pub const CREATE: Command = Command {
 Without a name it gets one of 64 digits. A volume that exists and is just like this
 one is as good; one with another driver, options or labels is an error.",
     flags: &[&[LABEL, DRIVER, OPT]],
-    operands: &[Operand { name: "VOLUME", required: false, help: "Its name" }],
+    operands: &[Operand { name: "VOLUME", required: false, verbatim: false, help: "Its name" }],
     run: create,
 };
 
@@ -39,7 +39,7 @@ pub const INSPECT: Command = Command {
     run: inspect,
 };
 
-const VOLUMES: Operand = Operand { name: "VOLUME...", required: true, help: "Names of volumes" };
+const VOLUMES: Operand = Operand { name: "VOLUME...", required: true, verbatim: false, help: "Names of volumes" };
 
 const LABEL: Flag =
     Flag { name: "label", short: None, value: Some("KEY=VALUE"), help: "Give it a label; may be repeated" };

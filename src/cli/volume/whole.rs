@@ -39,8 +39,8 @@ pub const USAGE: Command = Command {
     run: usage,
 };
 
-const SOURCE: Operand = Operand { name: "VOLUME", required: true, help: "The volume" };
-const DESTINATION: Operand = Operand { name: "NEW-NAME", required: true, help: "The new name" };
+const SOURCE: Operand = Operand { name: "VOLUME", required: true, verbatim: false, help: "The volume" };
+const DESTINATION: Operand = Operand { name: "NEW-NAME", required: true, verbatim: false, help: "The new name" };
 const FORMAT: Flag = Flag {
     name: "format",
     short: None,
