@@ -89,7 +89,8 @@ fn similar(argv: &[OsString]) -> Option<String> {
     let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
     match suggested.into_iter().find_map(|kind| error.get(kind))? {
         ContextValue::String(word) => Some(word.clone()),
-        ContextValue::Strings(words) => words.first().cloned(),
+        // The most similar one comes last.
+        ContextValue::Strings(words) => words.last().cloned(),
         _ => None,
     }
 }
