@@ -11,9 +11,10 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 TRIPLE = $(shell PATH="$(PATH)" rustc -vV | sed -n 's/^host: //p')
 BINARY = $(TARGET_DIR)/$(TRIPLE)/release/rvol-runc
 BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build bundles demo test lint bench install clean help setup setup-test
+.PHONY: build bundles demo test lint bench fuzz install clean help setup setup-test
 
 build: setup ## the release binary (the default)
 	cargo build --release --locked
@@ -34,6 +35,12 @@ lint: setup-test ## format and lints only
 bench: build ## measure against runc and crun, where they are installed (BENCH="--runs 50 --list …")
 	cargo build --release --locked --package rvol-bench --bins
 	"$(dir $(BINARY))rvol-bench" $(BENCH)
+
+fuzz: setup ## random input for what is read from others (nightly Rust; FUZZ_SECONDS=60 for each target)
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@mkdir -p fuzz/corpus/config
+	LIBSECCOMP_LINK_TYPE=dylib cargo +nightly fuzz run config fuzz/corpus/config tests/configs -- -max_total_time=$(FUZZ_SECONDS)
+	LIBSECCOMP_LINK_TYPE=dylib cargo +nightly fuzz run volume_flags -- -max_total_time=$(FUZZ_SECONDS)
 
 install: build ## install to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 0755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/rvol-runc"

@@ -40,7 +40,8 @@ if [ -n "$missing" ]; then
     say "installing$missing"
     apt-get -qq update >&2
     # shellcheck disable=SC2086 # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y -o Dpkg::Use-Pty=0 --no-install-recommends $missing >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y -o Dpkg::Use-Pty=0 --no-install-recommends $missing \
+        >/dev/null
     find_missing "$@"
     if [ -n "$missing" ]; then
         say "installed, but still not found:$missing"
