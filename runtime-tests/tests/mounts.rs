@@ -223,6 +223,41 @@ fn mounts_follow_the_listed_order() {
     facts.expect(&[("read:/data/file", "two"), ("read:/etc/x/y/file", "!ENOENT")]);
 }
 
+/// What comes from the host is cloned by the runtime and filesystems are made by init, yet a program that reads the table
+/// finds the config's order.
+#[test]
+fn the_table_of_mounts_has_the_listed_order() {
+    let mut case = Case::new();
+    let dir = case.make_dir("dir");
+    let file = case.make_file("file", "found");
+    case.bind(&dir, "/order/a", &[]).mount("/order/b", "tmpfs", "tmpfs", &[]);
+    case.bind(&dir, "/order/c", &["rslave"]).bind(&file, "/order/d", &["ro"]);
+    case.mount("/order/e", "tmpfs", "tmpfs", &[]).bind(&dir, "/order/b/f", &["rshared", "noexec"]);
+    let mut expected: Vec<String> =
+        ["a", "b", "c", "d", "e", "b/f"].into_iter().map(|name| format!("/order/{name}")).collect();
+    // More than one message takes.
+    for number in 0..260 {
+        expected.push(format!("/order/{number:03}"));
+        case.bind(&file, expected.last().expect("just pushed"), &[]);
+    }
+    let facts = case.facts(&["read:/order/d", "read:/order/259"]);
+    facts.expect(&[("read:/order/d", "found"), ("read:/order/259", "found")]);
+    let found: Vec<&str> = facts.mount_points().into_iter().filter(|point| point.starts_with("/order/")).collect();
+    assert_eq!(found, expected);
+    assert!(facts.mount("/order/d").has("ro") && facts.mount("/order/b/f").has("noexec"));
+    let propagation = |target: &str| facts.mount(target).0["propagation"].to_string();
+    assert!(propagation("/order/b/f").contains("shared:"), "{}", propagation("/order/b/f"));
+    assert!(!propagation("/order/c").contains("shared:"), "{}", propagation("/order/c"));
+}
+
+#[test]
+fn a_missing_source_behind_a_filesystem_is_an_error() {
+    let mut case = Case::new();
+    case.mount("/data", "tmpfs", "tmpfs", &[]).bind("/no/such/source", "/data/x", &[]);
+    case.run().fails().says("/no/such/source").says("no such file or directory");
+    case.assert_nothing_left();
+}
+
 #[test]
 fn the_root_as_destination() {
     needs!(DestinationRoot);

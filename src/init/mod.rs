@@ -109,7 +109,7 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         at.step(Step::Keyring, || keyring::join(&plan.id, searchable, init.labels, &procfs, &mut warn))?;
     }
     let mut root = at.step(Step::Rootfs, || Root::enter(plan, init.prepared))?;
-    at.step(Step::Mounts, || root.mount_all(plan, &mut warn))?;
+    at.step(Step::Mounts, || root.mount_all(plan, &mut warn, &mut |index| ask_for_sources(&channel, index)))?;
     if plan.hooks.run_in_runtime() {
         at.step(Step::RuntimeHooks, || ask(&channel, &FromInit::MountsReady))?;
     }
@@ -176,6 +176,12 @@ fn ask(channel: &Channel, message: &FromInit) -> Result<()> {
         Some(ToInit::Start) => bail!("start before go"),
         None => bail!("the runtime is gone"),
     }
+}
+
+/// The binds that the runtime clones now, in the order of `plan.mounts`.
+fn ask_for_sources(channel: &Channel, index: usize) -> Result<Vec<OwnedFd>> {
+    channel.tell_runtime(&FromInit::SourcesWanted(u32::try_from(index)?))?;
+    channel.receive_fds()
 }
 
 fn bring_up_network(init: &Init) -> Result<()> {

@@ -11,7 +11,7 @@ pub use report::{Cause, Report};
 use crate::sys::Call;
 use anyhow::{Result, bail};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// What the runtime tells init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum FromInit {
     NetworkReady,
     /// Everything is mounted: run the prestart and createRuntime hooks, then `Go`.
     MountsReady,
+    /// Clone the sources of the turn that begins at this index of `plan.mounts`, and send them.
+    SourcesWanted(u32),
     /// The seccomp listener sits at this fd number of init: take it, then `Go`.
     SeccompListener(i32),
     /// Ready for `Start`.
@@ -90,7 +92,6 @@ impl Channel {
     }
 
     fn read(&self, buffer: &mut [u8], flags: nix::sys::socket::MsgFlags) -> Result<usize> {
-        use std::os::fd::AsRawFd;
         loop {
             match nix::sys::socket::recv(self.fd.as_raw_fd(), buffer, flags) {
                 Err(nix::errno::Errno::EINTR) => {}
@@ -124,7 +125,19 @@ impl Channel {
             FromInit::Ready => self.send(4, &[]),
             FromInit::Warning(text) => self.send(5, text.as_bytes()),
             FromInit::Failed(report) => self.send(6, &report.to_json()),
+            FromInit::SourcesWanted(index) => self.send(7, &index.to_ne_bytes()),
         }
+    }
+
+    /// Sends open files, at most 253.
+    pub fn send_fds(&self, fds: &[OwnedFd]) -> Result<()> {
+        let fds: Vec<_> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
+        socket::send_fds(self.fd.as_fd(), b"fds", &fds)
+    }
+
+    /// What [`Channel::send_fds`] sends.
+    pub fn receive_fds(&self) -> Result<Vec<OwnedFd>> {
+        crate::sys::socket::receive_fds(self.fd.as_fd()).call(|| "recvmsg SCM_RIGHTS".into())
     }
 
     /// What init says next; `None` when it is gone.
@@ -142,6 +155,7 @@ impl Channel {
             4 => FromInit::Ready,
             5 => FromInit::Warning(String::from_utf8_lossy(&payload).into_owned()),
             6 => FromInit::Failed(Report::from_json(&payload)),
+            7 => FromInit::SourcesWanted(number()?.cast_unsigned()),
             kind => bail!("unknown frame {kind} from init"),
         }))
     }
@@ -166,6 +180,18 @@ mod tests {
         init.tell_runtime(&FromInit::Warning("x".repeat(5000))).unwrap();
         assert!(matches!(runtime.hear_init().unwrap(), Some(FromInit::Born(77))));
         assert!(matches!(runtime.hear_init().unwrap(), Some(FromInit::Warning(text)) if text.len() == 5000));
+    }
+
+    #[test]
+    fn open_files_arrive() {
+        let (runtime, init) = Channel::pair().unwrap();
+        let fds: Vec<OwnedFd> = (0..250).map(|_| std::fs::File::open("/dev/null").unwrap().into()).collect();
+        runtime.send_fds(&fds).unwrap();
+        let received = init.receive_fds().unwrap();
+        assert_eq!(received.len(), 250);
+        assert!(received.iter().all(|fd| nix::sys::stat::fstat(fd).unwrap().st_rdev == libc::makedev(1, 3)));
+        drop(runtime);
+        assert_eq!(init.receive_fds().unwrap().len(), 0);
     }
 
     #[test]

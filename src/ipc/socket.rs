@@ -7,7 +7,7 @@ use nix::sys::socket::{
     socket,
 };
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// `name` in the directory behind `dir`, short enough for `sun_path` (108 bytes) however long the directory's path is.
@@ -63,8 +63,12 @@ pub fn connect_to(path: &Path) -> Result<OwnedFd> {
 
 /// Sends one fd with `text` beside it (SCM_RIGHTS).
 pub fn send_fd(socket: BorrowedFd, text: &[u8], fd: BorrowedFd) -> Result<()> {
-    let fds = [fd.as_raw_fd()];
-    let control = [ControlMessage::ScmRights(&fds)];
+    send_fds(socket, text, &[fd.as_raw_fd()])
+}
+
+/// Sends open fds by their numbers.
+pub(super) fn send_fds(socket: BorrowedFd, text: &[u8], fds: &[RawFd]) -> Result<()> {
+    let control = [ControlMessage::ScmRights(fds)];
     sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(text)], &control, MsgFlags::MSG_NOSIGNAL, None)
         .call(|| "sendmsg SCM_RIGHTS".into())?;
     Ok(())

@@ -1,7 +1,7 @@
 //! The root filesystem: carries out the plan's mounts by fd, from opening the sources to pivot_root.
 //!
-//! [`Prepared`] is the runtime's part, before the clone: all sources as detached trees. [`Root`] is init's: it attaches
-//! them inside the root filesystem, whose fd is the only way to any path of the container. A path is resolved once; from
+//! [`Prepared`] is the runtime's part, before the clone: the sources as detached trees, or open, to be cloned when it is
+//! their turn ([`Outstanding`]). [`Root`] is init's: it attaches them inside the root filesystem, whose fd is the only way to any path of the container. A path is resolved once; from
 //! then on its fd is used (CVE-2021-30465, CVE-2025-52881). Knows nothing of processes, cgroups or sockets.
 
 mod attach;
@@ -13,10 +13,12 @@ mod diagnose;
 mod fs;
 mod idmap;
 mod mask;
+mod order;
 mod pivot;
 mod prepare;
 pub mod target;
 
+pub use order::{Cloning, Outstanding};
 pub use prepare::{OpenSources, Prepared};
 
 use crate::plan::mounts::Symlinks;
@@ -68,7 +70,7 @@ impl Root {
         let sources = match sources {
             Some(sources) => sources,
             // Before the next step, so that a slave source still has its master.
-            None => Sources::open(plan, &open, By::Path)?,
+            None => Sources::open(plan, &open, By::Path, Cloning::AtOnce)?,
         };
         let Sources { root: dir, trees, idmaps } = sources;
         if plan.root_change != RootChange::Chroot {
@@ -90,11 +92,20 @@ impl Root {
 
     /// Carries out `plan.mounts` in order: binds, filesystems, devices and links.
     ///
-    /// A failure of what the plan calls best effort goes to `warn`.
-    pub fn mount_all(&mut self, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
+    /// A failure of what the plan calls best effort goes to `warn`. `supply` gets the answer of
+    /// [`Outstanding::clone_turn`]; it is asked only with [`Cloning::InTurn`].
+    pub fn mount_all(
+        &mut self,
+        plan: &Plan,
+        warn: &mut dyn FnMut(String),
+        supply: &mut dyn FnMut(usize) -> Result<Vec<OwnedFd>>,
+    ) -> Result<()> {
         let _umask = Umask::none();
         for index in 0..plan.mounts.len() {
             let mount = &plan.mounts[index];
+            if matches!(self.sources[index], Source::Place(_)) {
+                order::take_turn(plan, &mut self.sources, index, supply).with_context(|| prepare::at(mount))?;
+            }
             let done = self.carry_out(plan, index, warn);
             required(mount, done, warn)?;
         }

@@ -5,6 +5,7 @@
 //! is root in its user namespace, from its copies of the host's mounts.
 
 use super::attr::{self, Calls, Tree};
+use super::order::{self, Cloning, Outstanding};
 use super::{diagnose, idmap};
 use crate::plan::devices::{Device, DeviceKind, MakeDevice};
 use crate::plan::mounts::{Bind, MountIdMap};
@@ -51,6 +52,8 @@ pub(super) enum Source {
     /// It needs nothing, or has been carried out.
     Nothing,
     Tree(OwnedFd),
+    /// Open, and cloned by the runtime when it is its turn (`order`).
+    Place(OwnedFd),
     /// It could not be opened, and is not indispensable: the error is told when it is its turn.
     Failed(anyhow::Error),
 }
@@ -61,6 +64,7 @@ impl Source {
         match std::mem::replace(self, Source::Nothing) {
             Source::Nothing => Ok(None),
             Source::Tree(tree) => Ok(Some(tree)),
+            Source::Place(_) => bail!("the source was not cloned"),
             Source::Failed(error) => Err(error),
         }
     }
@@ -72,13 +76,14 @@ impl Prepared {
     /// Before the clone; nothing is attached anywhere, and all of it vanishes with the fds. Fails with the place in
     /// the config where a source is missing, is not what it has to be, or the kernel refuses its attributes.
     pub fn open(plan: &Plan) -> Result<Prepared> {
-        Prepared::with_sources(plan, OpenSources::new())
+        Prepared::with_sources(plan, OpenSources::new(), Cloning::AtOnce)
     }
 
-    /// As [`Prepared::open`], with the sources of some binds open already.
-    pub fn with_sources(plan: &Plan, open: OpenSources) -> Result<Prepared> {
+    /// As [`Prepared::open`], with the sources of some binds open already. Of what is cloned later, [`Prepared::rest`]
+    /// is to be kept until init has asked for it.
+    pub fn with_sources(plan: &Plan, open: OpenSources, cloning: Cloning) -> Result<Prepared> {
         let limit = RaisedLimit::for_mounts(&plan.mounts)?;
-        let sources = match Sources::open(plan, &open, By::Fd) {
+        let sources = match Sources::open(plan, &open, By::Fd, cloning) {
             Ok(sources) => Some(sources),
             Err(error) if may_not_clone(&error) => {
                 ensure_no_idmap(plan)?;
@@ -107,18 +112,27 @@ impl Prepared {
         }
         Ok(())
     }
+
+    /// What the runtime keeps: the sources that it clones when init gets to them. All else is closed. `userns` is the
+    /// container's user namespace, where [`Prepared::map_ids`] was called with it.
+    pub fn rest(self, userns: Option<OwnedFd>) -> Outstanding {
+        let (trees, idmaps) = self.sources.map(|sources| (sources.trees, sources.idmaps)).unwrap_or_default();
+        Outstanding::new(trees, idmaps, userns, self.limit)
+    }
 }
 
 impl Sources {
     /// From the mounts of the caller's own namespace: the runtime's, or init's where the runtime could not.
-    pub fn open(plan: &Plan, opened: &OpenSources, by: By) -> Result<Sources> {
+    pub fn open(plan: &Plan, opened: &OpenSources, by: By, cloning: Cloning) -> Result<Sources> {
         let root = open_root(plan)?;
         let mut idmaps = idmap::Namespaces::default();
+        let mut filesystem_before = false;
         let mut open = |(index, mount): (usize, &Mount)| {
             let opened = opened.get(&index).map(|fd| (fd.as_fd(), by));
-            match open_source(plan, index, opened, &mut idmaps) {
-                Ok(Some(tree)) => Ok(Source::Tree(tree)),
-                Ok(None) => Ok(Source::Nothing),
+            let later = cloning == Cloning::InTurn && filesystem_before && order::matters(plan, index);
+            filesystem_before |= matches!(mount.op, MountOp::Fs(_));
+            match open_source(plan, index, opened, later, &mut idmaps) {
+                Ok(source) => Ok(source),
                 Err(error) if mount.requirement != Requirement::Must && !may_not_clone(&error) => {
                     Ok(Source::Failed(error))
                 }
@@ -137,14 +151,14 @@ pub(super) fn at(mount: &Mount) -> String {
 
 /// The mapping of a bind that is to be that of the container's user namespace. A new filesystem needs none: made in
 /// that namespace, it has its ids already.
-fn of_container(mount: &Mount) -> Option<&MountIdMap> {
+pub(super) fn of_container(mount: &Mount) -> Option<&MountIdMap> {
     match &mount.op {
         MountOp::Bind(bind) => bind.idmap.as_ref().filter(|map| map.of_container),
         _ => None,
     }
 }
 
-fn map_tree(tree: BorrowedFd, map: &MountIdMap, namespace: BorrowedFd) -> Result<()> {
+pub(super) fn map_tree(tree: BorrowedFd, map: &MountIdMap, namespace: BorrowedFd) -> Result<()> {
     let depth = if map.recursive { Tree::Recursive } else { Tree::Top };
     attr::map_ids(tree, namespace, depth).call(|| "mount_setattr idmap".into()).map_err(|e| diagnose::idmap(e, tree))
 }
@@ -197,22 +211,39 @@ fn open_source(
     plan: &Plan,
     index: usize,
     opened: Option<(BorrowedFd, By)>,
+    later: bool,
     idmaps: &mut idmap::Namespaces,
-) -> Result<Option<OwnedFd>> {
+) -> Result<Source> {
+    // Made now, by the process that can.
+    let mut make = |map: &Option<MountIdMap>| match map.as_ref().filter(|map| !map.of_container) {
+        Some(map) => idmaps.get(map).map(drop),
+        None => Ok(()),
+    };
     match &plan.mounts[index].op {
-        MountOp::Bind(bind) => open_bind(bind, opened, attr::readonly_at_end(plan, index), idmaps).map(Some),
-        MountOp::Device(device) => match &device.make {
-            MakeDevice::Bind(source) => open_node(source, device).map(Some),
-            MakeDevice::Mknod => Ok(None),
-        },
-        MountOp::Fs(fs) => {
-            if let Some(map) = fs.idmap.as_ref().filter(|map| !map.of_container) {
-                idmaps.get(map)?;
+        MountOp::Bind(bind) => {
+            make(&bind.idmap)?;
+            if later {
+                return open_place(bind, opened.map(|(fd, _)| fd)).map(Source::Place);
             }
-            Ok(None)
+            open_bind(bind, opened, attr::readonly_at_end(plan, index), idmaps).map(Source::Tree)
         }
-        _ => Ok(None),
+        MountOp::Device(device) => match &device.make {
+            MakeDevice::Bind(source) => open_node(source, device).map(Source::Tree),
+            MakeDevice::Mknod => Ok(Source::Nothing),
+        },
+        MountOp::Fs(fs) => make(&fs.idmap).map(|()| Source::Nothing),
+        _ => Ok(Source::Nothing),
     }
+}
+
+/// What the source is, without a clone of it: looked up now, before anything of the container's is mounted.
+fn open_place(bind: &Bind, opened: Option<BorrowedFd>) -> Result<OwnedFd> {
+    if let Some(fd) = opened {
+        return fd.try_clone_to_owned().call(|| format!("dup {}", bind.source.display()));
+    }
+    open_tree_at_cwd(bind.source.as_os_str().as_bytes(), 0)
+        .call(|| format!("open_tree {}", bind.source.display()))
+        .map_err(|e| diagnose::source(e, &bind.source))
 }
 
 /// How a source that is open already is cloned.
@@ -227,7 +258,9 @@ pub(super) enum By {
 fn clone_source(bind: &Bind, opened: Option<(BorrowedFd, By)>, recursive: u32) -> Result<OwnedFd> {
     let source = bind.source.display();
     if let Some((fd, By::Fd)) = opened {
-        return open_tree(fd, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | recursive).call(|| format!("open_tree {source}"));
+        return open_tree(fd, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | recursive)
+            .call(|| format!("open_tree {source}"))
+            .map_err(|e| diagnose::source(e, &bind.source));
     }
     let tree = open_tree_at_cwd(bind.source.as_os_str().as_bytes(), OPEN_TREE_CLONE | recursive)
         .call(|| format!("open_tree {source}"))
@@ -240,7 +273,7 @@ fn clone_source(bind: &Bind, opened: Option<(BorrowedFd, By)>, recursive: u32) -
     Ok(tree)
 }
 
-fn open_bind(
+pub(super) fn open_bind(
     bind: &Bind,
     opened: Option<(BorrowedFd, By)>,
     readonly_at_end: bool,

@@ -10,7 +10,7 @@ use crate::init::{self, Init, Joins, Lineage, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, RootChange};
-use crate::rootfs::Prepared;
+use crate::rootfs::{Cloning, Prepared};
 use crate::security::lsm::Labels;
 use crate::security::{seal, seccomp};
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
@@ -207,7 +207,7 @@ impl Making<'_> {
         // Only now: a mount of type cgroup has the container's own cgroup as its source.
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
-        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default())?;
+        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), Cloning::InTurn)?;
         if let (Some(rdt), Some((root, _))) = (&plan.intel_rdt, &self.record.intel_rdt) {
             rdt::Group::create(root, &plan.id, rdt)?;
         }
@@ -263,12 +263,13 @@ impl Making<'_> {
         }
         cgroup.complete()?;
         drop(cgroup);
+        let mut userns = None;
         if waits {
-            prepare_init(plan, &self.record, init, &host, &prepared)?;
+            userns = prepare_init(plan, &self.record, init, &host, &prepared)?;
             dialogue.channel.tell_init(ToInit::Go)?;
         }
-        drop((prepared, joins));
-        dialogue.until_ready(plan, init)?;
+        drop(joins);
+        dialogue.until_ready(plan, init, prepared.rest(userns))?;
         Ok(dialogue.channel)
     }
 }
@@ -278,8 +279,15 @@ fn oom_score_adj(plan: &Plan) -> Option<i32> {
     plan.process.as_ref().and_then(|p| p.oom_score_adj)
 }
 
-/// What init waits for before its first step.
-fn prepare_init(plan: &Plan, record: &Record, process: &InitProcess, host: &Host, prepared: &Prepared) -> Result<()> {
+/// What init waits for before its first step. Returns its user namespace, where mounts have that one's mapping.
+fn prepare_init(
+    plan: &Plan,
+    record: &Record,
+    process: &InitProcess,
+    host: &Host,
+    prepared: &Prepared,
+) -> Result<Option<OwnedFd>> {
+    let mut userns = None;
     if let Some(map) = plan.namespaces.id_map.as_ref().filter(|_| plan.namespaces.user == Namespace::New) {
         super::idmap::write(process.pid, map, host)?;
         if prepared.needs_user_namespace() {
@@ -287,6 +295,7 @@ fn prepare_init(plan: &Plan, record: &Record, process: &InitProcess, host: &Host
             let namespace = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
                 .call(|| format!("open {path}"))?;
             prepared.map_ids(plan, namespace.as_fd())?;
+            userns = Some(namespace);
         }
     }
     if let Some(score) = oom_score_adj(plan) {
@@ -295,10 +304,10 @@ fn prepare_init(plan: &Plan, record: &Record, process: &InitProcess, host: &Host
             .call(|| format!("write {path} {score}"))
             .context("process.oomScoreAdj")?;
     }
-    match &record.intel_rdt {
-        Some((root, group)) => group.join(root, process.pid),
-        None => Ok(()),
+    if let Some((root, group)) = &record.intel_rdt {
+        group.join(root, process.pid)?;
     }
+    Ok(userns)
 }
 
 /// The runtime's own stay in the pid namespace that its child is to be born in.

@@ -3,6 +3,7 @@
 use crate::init::Step;
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Plan;
+use crate::rootfs::Outstanding;
 use crate::security::seccomp::notify::{self, ContainerProcessState};
 use crate::state::{HookState, Status};
 use crate::sys::shared::SharedWord;
@@ -68,7 +69,7 @@ impl Dialogue {
     }
 
     /// Does the runtime's part of the work until init waits for `start`.
-    pub fn until_ready(&self, plan: &Plan, init: &InitProcess) -> Result<()> {
+    pub fn until_ready(&self, plan: &Plan, init: &InitProcess, mut outstanding: Outstanding) -> Result<()> {
         loop {
             match self.hear(init)? {
                 FromInit::Ready => return Ok(()),
@@ -84,6 +85,10 @@ impl Dialogue {
                     // `created` is "after step 2" of the lifecycle, and so are they.
                     hooks::run_all(&plan.hooks.prestart, &state(Status::Created))?;
                     hooks::run_all(&plan.hooks.create_runtime, &state(Status::Creating))?;
+                }
+                FromInit::SourcesWanted(index) => {
+                    self.channel.send_fds(&outstanding.clone_turn(plan, index as usize)?)?;
+                    continue;
                 }
                 FromInit::SeccompListener(number) => {
                     let fd = pidfd::get_fd(init.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;

@@ -18,17 +18,30 @@ pub fn accept(listener: BorrowedFd) -> nix::Result<OwnedFd> {
 
 /// Receives one fd (SCM_RIGHTS), close-on-exec; `None` when the other side closed or sent none.
 pub fn receive_fd(socket: BorrowedFd) -> nix::Result<Option<OwnedFd>> {
+    receive_into(socket, nix::cmsg_space!(RawFd)).map(|fds| fds.into_iter().next())
+}
+
+/// Receives the fds of one message (SCM_RIGHTS), close-on-exec; none when the other side closed.
+pub fn receive_fds(socket: BorrowedFd) -> nix::Result<Vec<OwnedFd>> {
+    // SCM_MAX_FD of <net/scm.h>.
+    receive_into(socket, nix::cmsg_space!([RawFd; 253]))
+}
+
+fn receive_into(socket: BorrowedFd, mut space: Vec<u8>) -> nix::Result<Vec<OwnedFd>> {
     let mut text = [0u8; 256];
     let mut parts = [IoSliceMut::new(&mut text)];
-    let mut space = nix::cmsg_space!(RawFd);
-    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
-    let mut received = None;
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = loop {
+        match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    let mut received = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control {
-            for fd in fds {
-                // SAFETY: the kernel has just installed this fd for us; those beyond the first close at once.
-                received.get_or_insert(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
+            // SAFETY: the kernel has just installed these fds for us.
+            received.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
         }
     }
     Ok(received)

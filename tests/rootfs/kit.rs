@@ -261,7 +261,7 @@ fn init(
     let mut warnings = Vec::new();
     let mut warn = |text: String| warnings.push(text);
     let made = Root::enter(plan, prepared).and_then(|mut root| {
-        root.mount_all(plan, &mut warn)?;
+        root.mount_all(plan, &mut warn, &mut |_| unreachable!("everything is cloned at once"))?;
         before(&root);
         root.mask_all(plan, &mut warn)?;
         root.pivot(plan)

@@ -259,7 +259,7 @@ fn joined(host: &Host) {
                 nix::mount::umount2(&host.dir, nix::mount::MntFlags::MNT_DETACH).unwrap();
             }
             let mut root = Root::enter(&plan, prepared).unwrap();
-            root.mount_all(&plan, &mut |warning| panic!("{warning}")).unwrap();
+            root.mount_all(&plan, &mut |warning| panic!("{warning}"), &mut |_| unreachable!()).unwrap();
             root.pivot(&plan).unwrap();
             assert_eq!(read_text("/data/file"), "text");
         });

@@ -1,0 +1,106 @@
+//! The config's order in the kernel's table of mounts.
+//!
+//! Since Linux 6.8, `/proc/<pid>/mountinfo` is sorted by id, and a mount has its id from when it is cloned or made, not
+//! from when it is attached. Filesystems are made by init, in its namespaces; so a bind that is listed behind one is
+//! opened before the clone as every source is, but cloned when init gets to it and asks: by the runtime, for a mount can
+//! only be cloned in the namespace that it is in. One question answers for all binds up to the next filesystem.
+
+use super::prepare::{self, RaisedLimit, Source};
+use super::{attr, idmap};
+use crate::plan::{MountOp, Plan, Requirement};
+use anyhow::{Context, Result, bail, ensure};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// When the sources of binds are cloned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloning {
+    AtOnce,
+    /// Behind a filesystem when it is their turn.
+    InTurn,
+}
+
+/// What one message carries at most (SCM_MAX_FD of `<net/scm.h>` is 253).
+const AT_MOST: usize = 250;
+
+/// Whether the place of a bind among the others is the config's: the parts that a mount of type `cgroup` is made of have
+/// none, and would cost every container a question.
+pub(super) fn matters(plan: &Plan, index: usize) -> bool {
+    let mount = &plan.mounts[index];
+    let part_of_another = index.checked_sub(1).is_some_and(|before| plan.mounts[before].place == mount.place);
+    matches!(mount.op, MountOp::Bind(_)) && mount.requirement == Requirement::Must && !part_of_another
+}
+
+/// The binds that are cloned together with the one at `index`.
+fn turn(plan: &Plan, sources: &[Source], index: usize) -> Vec<usize> {
+    (index..sources.len())
+        .take_while(|&index| !matches!(plan.mounts[index].op, MountOp::Fs(_)))
+        .filter(|&index| matches!(sources[index], Source::Place(_)))
+        .take(AT_MOST)
+        .collect()
+}
+
+/// For init: takes the trees for the turn that begins at `index` from `supply`.
+pub(super) fn take_turn(
+    plan: &Plan,
+    sources: &mut [Source],
+    index: usize,
+    supply: &mut dyn FnMut(usize) -> Result<Vec<OwnedFd>>,
+) -> Result<()> {
+    let turn = turn(plan, sources, index);
+    let trees = supply(index)?;
+    ensure!(trees.len() == turn.len(), "{} sources instead of {}", trees.len(), turn.len());
+    for (index, tree) in turn.into_iter().zip(trees) {
+        sources[index] = Source::Tree(tree);
+    }
+    Ok(())
+}
+
+/// The runtime's part of the sources that are cloned later.
+#[derive(Debug)]
+pub struct Outstanding {
+    sources: Vec<Source>,
+    idmaps: idmap::Namespaces,
+    /// The container's user namespace, where a mount has its mapping.
+    userns: Option<OwnedFd>,
+    _limit: Option<RaisedLimit>,
+}
+
+impl Outstanding {
+    pub(super) fn new(
+        mut sources: Vec<Source>,
+        idmaps: idmap::Namespaces,
+        userns: Option<OwnedFd>,
+        limit: Option<RaisedLimit>,
+    ) -> Outstanding {
+        for source in sources.iter_mut().filter(|source| !matches!(source, Source::Place(_))) {
+            *source = Source::Nothing;
+        }
+        Outstanding { sources, idmaps, userns, _limit: limit }
+    }
+
+    /// Clones what init asks for: the binds of the turn that begins at `plan.mounts[index]`, each a detached tree.
+    ///
+    /// In the runtime's mount namespace.
+    pub fn clone_turn(&mut self, plan: &Plan, index: usize) -> Result<Vec<OwnedFd>> {
+        turn(plan, &self.sources, index)
+            .into_iter()
+            .map(|index| self.clone_one(plan, index).with_context(|| prepare::at(&plan.mounts[index])))
+            .collect()
+    }
+
+    fn clone_one(&mut self, plan: &Plan, index: usize) -> Result<OwnedFd> {
+        let mount = &plan.mounts[index];
+        let (MountOp::Bind(bind), Source::Place(place)) =
+            (&mount.op, std::mem::replace(&mut self.sources[index], Source::Nothing))
+        else {
+            bail!("no bind that waits for its turn");
+        };
+        let opened = Some((place.as_fd(), prepare::By::Fd));
+        let tree = prepare::open_bind(bind, opened, attr::readonly_at_end(plan, index), &mut self.idmaps)?;
+        if let Some(map) = prepare::of_container(mount) {
+            let userns = self.userns.as_ref().context("the container's user namespace is not open")?;
+            prepare::map_tree(tree.as_fd(), map, userns.as_fd())?;
+        }
+        Ok(tree)
+    }
+}
