@@ -3,6 +3,7 @@
 
 # rustup puts cargo here without telling the shell that is open.
 export PATH := $(PATH):$(HOME)/.cargo/bin
+export VM VM_PROFILE VM_CACHE VM_PACKAGES
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -14,7 +15,7 @@ BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build bundles demo test lint bench fuzz install clean help setup setup-test
+.PHONY: build bundles demo test test-vm lint bench fuzz install clean help setup setup-test setup-vm
 
 build: setup ## the release binary (the default)
 	cargo build --release --locked
@@ -27,6 +28,10 @@ demo: build bundles ## show the main things on real containers (as root)
 
 test: lint build ## format, lints, unit tests and tests with real containers
 	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked --tests
+
+# VM=uml|qemu|all, VM_PROFILE=debug|release, VM_TESTS="systemd devices:ptmx", VM_CACHE=DIR; VM_RUN=COMMAND instead of tests.
+test-vm: setup-vm ## the tests in a virtual machine with cgroup v2 and systemd (VM=all VM_TESTS="…")
+	@python3 runtime-tests/vm $(if $(VM_RUN),--command '$(VM_RUN)',$(VM_TESTS))
 
 lint: setup-test ## format and lints only
 	cargo fmt --all --check
@@ -50,10 +55,13 @@ clean: ## remove what was built
 	rm -rf $(addsuffix /rootfs,$(BUNDLES))
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 setup:
 	@scripts/setup.sh
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-vm:
+	@scripts/setup.sh vm

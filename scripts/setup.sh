@@ -1,7 +1,10 @@
 #!/bin/sh
-# Makes sure that what a build (with "test": also what the tests) need is there: packages are installed with apt where
-# that is possible, and only when something is missing. Otherwise one line says what to do.
+# Makes sure that what a build needs is there; with "test" also what the tests need, with "vm" also what their virtual
+# machines need. Packages are installed with apt where that is possible, and only when something is missing. Otherwise
+# one line says what to do.
 set -eu
+# Programs for the administrator are not in every user's PATH.
+PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '%s\n' "setup: $*" >&2; }
 
@@ -21,11 +24,20 @@ find_missing() {
     check pkg-config command -v pkg-config
     check libseccomp-dev pkg-config --exists libseccomp
     check busybox-static scripts/rootfs.sh --find-busybox
-    [ "${1:-}" = test ] || return 0
+    [ $# -gt 0 ] || return 0
     check strace command -v strace
     check util-linux command -v unshare
     check uidmap command -v newuidmap
     check iproute2 command -v ip
+    [ "$1" = vm ] || return 0
+    check python3 command -v python3
+    check mmdebstrap command -v mmdebstrap
+    check debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
+    check e2fsprogs command -v mke2fs
+    check kmod command -v depmod
+    check zstd command -v zstd
+    check lz4 command -v lz4
+    case ${VM:-} in qemu | all) check qemu-system-x86 command -v qemu-system-x86_64 ;; esac
 }
 
 find_missing "$@"
@@ -58,7 +70,7 @@ if [ "${minor:-0}" -lt "$rust_minor" ]; then
     say "Rust 1.$rust_minor or newer is needed, this is $(rustc --version); run: rustup update stable"
     exit 1
 fi
-if [ "${1:-}" = test ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+if [ $# -gt 0 ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
     say "rustfmt or clippy is missing; run: rustup component add rustfmt clippy"
     exit 1
 fi
