@@ -48,6 +48,11 @@ pub fn make(fs: &Fs, extra: Extra) -> Result<OwnedFd> {
     Ok(tree)
 }
 
+/// A new filesystem that is no container's, as a detached mount: for the drivers of volumes.
+pub fn make_for_host(fs: &Fs) -> Result<OwnedFd> {
+    make(fs, Extra::default())
+}
+
 /// An empty, read-only tmpfs that holds nothing but its root directory.
 pub fn make_empty() -> Result<OwnedFd> {
     let context = FsContext::open("tmpfs").call(|| "fsopen tmpfs".into())?;

@@ -18,8 +18,9 @@ mod pivot;
 mod prepare;
 pub mod target;
 
+pub use fs::make_for_host;
 pub use order::{Cloning, Outstanding};
-pub use prepare::{OpenSources, Prepared};
+pub use prepare::{OpenSources, Prepared, clone_directory};
 
 use crate::plan::mounts::Symlinks;
 use crate::plan::namespaces::Namespace;

@@ -291,6 +291,13 @@ pub(super) fn open_bind(
     Ok(tree)
 }
 
+/// A directory of the host as a detached tree, with the attributes and the propagation that are asked for.
+///
+/// For the drivers of volumes, which know no plan; an idmap is none of theirs.
+pub fn clone_directory(bind: &Bind) -> Result<OwnedFd> {
+    open_bind(bind, None, false, &mut idmap::Namespaces::default())
+}
+
 /// The host's device node, detached; it has to be the device that the config describes.
 pub(super) fn open_node(source: &Path, device: &Device) -> Result<OwnedFd> {
     let node = open_tree_at_cwd(source.as_os_str().as_bytes(), OPEN_TREE_CLONE)

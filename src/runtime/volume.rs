@@ -3,11 +3,12 @@
 use super::Context;
 use super::record::Record;
 use crate::host;
+use crate::log;
 use crate::plan::volume::check_name;
 use crate::rootfs::copy::{Top, copy_tree};
 use crate::store::{self, Access};
 use crate::volumes::{
-    ANONYMOUS_LABEL, Durable, Holder, Metadata, NoSuchVolume, Store, anonymous_name, check_same, driver,
+    ANONYMOUS_LABEL, Durable, Holder, Metadata, NoSuchVolume, Store, anonymous_name, check_same, driver, let_go,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -89,6 +90,7 @@ pub fn remove(context: &Context, name: &str, force: Force) -> Result<()> {
     };
     if force == Force::No {
         volume.metadata()?;
+        driver::settle(&volume).with_context(|| format!("remove {name}"))?;
     }
     volume.remove(&store).with_context(|| format!("remove {name}"))?;
     store.sweep()
@@ -142,7 +144,7 @@ pub fn clone(context: &Context, from: &str, to: &str) -> Result<()> {
     check_name(to).map_err(anyhow::Error::msg)?;
     let source = store.lock_existing(from)?;
     let old = source.metadata()?;
-    ensure!(old.is_plain(), "volume {from} has a driver or driver options: only its driver can copy it");
+    ensure!(old.has_own_data(), "volume {from} has a driver or is mounted by one: only its driver can copy it");
     let data = source.data()?;
     // The lock goes, so that containers may start with the source; what keeps it from being removed is this.
     let _pin = source.pin("clone")?;
@@ -175,9 +177,10 @@ pub fn rename(context: &Context, from: &str, to: &str) -> Result<()> {
     store.rename(&volume, to)
 }
 
-/// The bytes that a volume holds.
-pub fn size(context: &Context, name: &str) -> Result<u64> {
-    context.volumes()?.get(name)?.size()
+/// The bytes that a volume holds; `None` where the data is not in the store.
+pub fn size(context: &Context, name: &str) -> Result<Option<u64>> {
+    let volume = context.volumes()?.get(name)?;
+    if volume.metadata()?.has_own_data() { volume.size().map(Some) } else { Ok(None) }
 }
 
 /// Takes off the lists those containers whose state is gone without `delete` (a reboot empties /run), and removes what
@@ -185,13 +188,23 @@ pub fn size(context: &Context, name: &str) -> Result<u64> {
 pub fn sweep(context: &Context) -> Result<()> {
     let store = context.volumes()?;
     for name in store.names()? {
+        // What one volume's driver cannot do keeps no other from being swept.
+        let warn_of = |result: Result<()>| {
+            if let Err(error) = result {
+                log::warn(format_args!("volume {name}: {error:#}"));
+            }
+        };
         let Some(volume) = store.read(&name)? else { continue };
-        if volume.holders().is_ok_and(|holders| !holders.iter().any(is_gone)) {
+        let settled = volume.holders().is_ok_and(|holders| !holders.iter().any(is_gone));
+        if settled && !driver::is_mounted(&volume)? {
             continue;
         }
         let Some(volume) = store.lock(&name)? else { continue };
         for holder in volume.holders()?.iter().filter(|holder| is_gone(holder)) {
-            volume.release(holder)?;
+            warn_of(let_go(&volume, holder));
+        }
+        if driver::is_mounted(&volume)? {
+            warn_of(driver::settle(&volume));
         }
     }
     store.sweep()

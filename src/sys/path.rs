@@ -55,11 +55,19 @@ pub fn open_beneath(dir: BorrowedFd, path: &Path, flags: OFlag) -> nix::Result<O
 pub fn mount_id(path: &Path) -> nix::Result<u64> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    statx_mount_id(libc::AT_FDCWD, &path, 0)
+}
+
+/// The id of the mount that an open file is on.
+pub fn mount_id_of(fd: BorrowedFd) -> nix::Result<u64> {
+    use std::os::fd::AsRawFd;
+    statx_mount_id(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+fn statx_mount_id(dir: i32, path: &std::ffi::CStr, flags: i32) -> nix::Result<u64> {
     let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `path` is NUL-terminated and `found` is a statx that the kernel fills.
-    super::check(i64::from(unsafe {
-        libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_MNT_ID, found.as_mut_ptr())
-    }))?;
+    super::check(i64::from(unsafe { libc::statx(dir, path.as_ptr(), flags, libc::STATX_MNT_ID, found.as_mut_ptr()) }))?;
     // SAFETY: all zeroes is a valid statx, so it is initialised whatever the kernel filled in.
     Ok(unsafe { found.assume_init() }.stx_mnt_id)
 }

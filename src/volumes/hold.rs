@@ -3,6 +3,7 @@
 //! Volumes are taken one after the other, never two locks at a time, so that containers cannot wait for each other.
 
 use super::copy_up;
+use super::driver::{self, Source};
 use super::metadata::Metadata;
 use super::store::{Durable, NoSuchVolume, Store};
 use super::volume::{Holder, Volume};
@@ -58,15 +59,16 @@ pub fn take(
 ) -> Result<Taken> {
     let (volume, metadata) = find_or_make(store, wish, holder)?;
     volume.hold(holder)?;
-    let data = volume.data()?;
-    copy_up::recover(&volume, data.as_fd())?;
+    let Source { data, mut path } = driver::attach(&volume, &metadata)?;
+    if metadata.has_own_data() {
+        copy_up::recover(&volume, data.as_fd())?;
+    }
     let into = match &wish.volume.subpath {
         Some(subpath) => open_subpath(data.as_fd(), subpath).with_context(|| format!("volume {}", wish.name))?,
         None => data.try_clone().call(|| "dup the volume".into())?,
     };
     let copied = copy_up(&volume, metadata, wish, data.as_fd(), into.as_fd(), image, watch)
         .with_context(|| format!("copy the image's {} into volume {}", wish.target.display(), wish.name))?;
-    let mut path = volume.data_path();
     path.extend(&wish.volume.subpath);
     Ok(Taken { data: into, path, copied })
 }
@@ -84,7 +86,7 @@ fn find_or_make(store: &Store, wish: &Wish, holder: &Holder) -> Result<(Volume, 
         }
         let anonymous = wish.volume.name.is_none();
         let metadata = Metadata::new(driver.as_deref(), labels.clone(), driver_options.clone(), anonymous);
-        super::driver::check(&metadata)?;
+        driver::check(&metadata)?;
         let durable = if anonymous { Durable::No } else { Durable::Yes };
         // With its first user from the start: a prune in between finds it in use.
         if let Some(volume) = store.make(wish.name, &metadata, durable, |volume| volume.hold(holder))? {
@@ -108,7 +110,7 @@ pub fn check_same(
     ensure!(
         options.is_empty() || *options == metadata.options,
         "volume {name} exists already with other driver options: {}",
-        super::driver::shown(&metadata.options)
+        driver::shown(&metadata.options)
     );
     Ok(())
 }
@@ -124,7 +126,7 @@ fn copy_up(
 ) -> Result<Option<Copied>> {
     let mode = wish.volume.copy;
     // What is backed by a device, or by somebody else's directory, is not ours to fill or to chown.
-    let skip = mode == CopyUp::None || !metadata.is_plain() || (mode == CopyUp::Once && metadata.copied);
+    let skip = mode == CopyUp::None || !metadata.has_own_data() || (mode == CopyUp::Once && metadata.copied);
     if skip || !is_directory(into)? || !copy_up::is_empty(into)? {
         return Ok(None);
     }
@@ -172,11 +174,19 @@ pub(super) fn open_subpath(data: BorrowedFd, subpath: &Path) -> Result<OwnedFd> 
 /// gone needs neither.
 pub fn release(store: &Store, name: &str, holder: &Holder, remove: Remove) -> Result<()> {
     let Some(volume) = store.lock(name)? else { return Ok(()) };
-    volume.release(holder)?;
+    let_go(&volume, holder)?;
     if remove == Remove::No || !volume.users()?.is_empty() {
         return Ok(());
     }
     volume.remove(store)
+}
+
+/// Takes the container off the list of a locked volume, and away what its driver did for it. As in Docker the container
+/// goes, even if the driver fails.
+pub fn let_go(volume: &Volume, holder: &Holder) -> Result<()> {
+    let detached = driver::detach(volume, holder);
+    volume.release(holder)?;
+    detached
 }
 
 /// What becomes of a volume that has lost its last user.

@@ -55,8 +55,13 @@ impl Metadata {
         self.driver == LOCAL
     }
 
-    /// Whether the data is a directory of the store and nothing else: not mounted, not a plugin's.
+    /// Whether the volume has neither a driver nor driver options.
     pub fn is_plain(&self) -> bool {
         self.is_local() && self.options.is_empty()
+    }
+
+    /// Whether the data is a directory of the store: nothing mounted over it, and no plugin's.
+    pub fn has_own_data(&self) -> bool {
+        self.is_local() && !["type", "device"].iter().any(|key| self.options.contains_key(*key))
     }
 }

@@ -12,7 +12,7 @@ mod store;
 mod tree;
 mod volume;
 
-pub use hold::{Remove, Taken, Wish, anonymous_name, check_same, release, take};
+pub use hold::{Remove, Taken, Wish, anonymous_name, check_same, let_go, release, take};
 pub use metadata::{ANONYMOUS_LABEL, Metadata};
 pub use store::{Durable, NoSuchVolume, Store};
 pub use volume::{Holder, Pin, Volume};

@@ -169,6 +169,15 @@ impl Volume {
         Ok(users)
     }
 
+    /// Whether anybody else than this container uses the volume.
+    pub fn has_others(&self, holder: &Holder) -> Result<bool> {
+        let same = |other: &Holder| other.id == holder.id && other.state == holder.state;
+        if self.holders()?.iter().any(|other| !same(other)) {
+            return Ok(true);
+        }
+        Ok(self.users()?.iter().any(|user| user.starts_with(PIN)))
+    }
+
     /// Keeps the volume from being removed for as long as the result lives. Of a locked volume.
     pub fn pin(&self, what: &str) -> Result<Pin> {
         let refs = self.refs()?;

@@ -77,7 +77,7 @@ fn prune(globals: &Globals, matches: &Matches) -> Result<i32> {
         match reason_to_keep(&volume, named, &filters) {
             Some(reason) => kept.push(format!("{}: {reason}", volume.name)),
             None if dry_run => {
-                size += volume::size(&context, &volume.name)?;
+                size += volume::size(&context, &volume.name)?.unwrap_or(0);
                 removed.push(volume.name);
             }
             None => match volume::prune_one(&context, &volume.name) {

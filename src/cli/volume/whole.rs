@@ -71,7 +71,9 @@ fn usage(globals: &Globals, matches: &Matches) -> Result<i32> {
     let mut rows = Vec::new();
     for Listed { name, users, .. } in all(globals)? {
         let bytes = volume::size(&globals.volume_context(), &name).with_context(|| name.clone())?;
-        rows.push(json!({"Name": name, "Links": users.len(), "Size": human(bytes), "Bytes": bytes}));
+        // What a driver keeps elsewhere is not measured.
+        let size = bytes.map_or_else(|| "N/A".to_owned(), human);
+        rows.push(json!({"Name": name, "Links": users.len(), "Size": size, "Bytes": bytes}));
     }
     let header = json!({"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE", "Bytes": "BYTES"});
     let format = match matches.text(&FORMAT)?.filter(|format| !format.is_empty()) {

@@ -245,7 +245,7 @@ fn closing_quote(text: &str) -> Option<usize> {
 }
 
 /// `64m`, `1.5GiB`, `100`: as a number of bytes.
-fn bytes(text: &str) -> Option<String> {
+pub fn bytes(text: &str) -> Option<String> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
     let unit = text[end..].trim().to_ascii_lowercase();

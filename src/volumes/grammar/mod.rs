@@ -5,6 +5,7 @@
 mod long;
 mod short;
 
+pub(super) use long::bytes;
 pub use long::mount;
 pub use short::volume;
 
