@@ -2,6 +2,7 @@
 //!
 //! Owns the file's reading and its shape. What the values mean, and whether they fit together, is the plan's matter.
 
+mod process;
 mod repair;
 mod strict;
 
@@ -16,6 +17,7 @@ use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+pub use process::ProcessFile;
 pub use repair::Misfits;
 
 /// The largest config.json that is read, in bytes: far above what an engine writes, far below what would hurt.

@@ -295,6 +295,56 @@ impl Case {
         self.invoke(&["delete", "--force", &self.id])
     }
 
+    /// A started container whose process waits for signals.
+    #[track_caller]
+    pub fn started(&mut self) -> Started {
+        let started = self.pause().create_and_start();
+        started.wait_for_line("ready");
+        started
+    }
+
+    /// The command line of `exec`: flags, and the program with its arguments.
+    pub fn exec_command(&self, flags: &[&str], program: &[&str]) -> Command {
+        let mut command = self.command();
+        command.arg("exec").args(flags).arg(&self.id).args(program);
+        command
+    }
+
+    #[track_caller]
+    pub fn exec_with(&self, flags: &[&str], program: &[&str]) -> Outcome {
+        self.finish(self.exec_command(flags, program))
+    }
+
+    #[track_caller]
+    pub fn exec(&self, program: &[&str]) -> Outcome {
+        self.exec_with(&[], program)
+    }
+
+    /// Executes a process.json with these fields, beside those that the spec requires.
+    #[track_caller]
+    pub fn exec_process(&self, fields: Value, flags: &[&str]) -> Outcome {
+        let file = self.process_file(fields);
+        self.exec_with(&[&["--process", &file], flags].concat(), &[])
+    }
+
+    /// Writes a process.json with these fields, beside those that the spec requires; returns its path.
+    pub fn process_file(&self, fields: Value) -> String {
+        let mut process = json!({
+            "user": { "uid": 0, "gid": 0 }, "cwd": "/", "args": ["/bin/true"], "env": ["PATH=/bin"],
+        });
+        for (name, value) in fields.as_object().expect("an object of fields") {
+            process[name] = value.clone();
+        }
+        self.make_file("process.json", &process.to_string())
+    }
+
+    /// Executes the probe with these questions and returns what it saw.
+    #[track_caller]
+    pub fn exec_facts(&self, flags: &[&str], questions: &[&str]) -> Facts {
+        let program: Vec<&str> = ["/bin/probe", "facts"].iter().chain(questions).copied().collect();
+        Facts::of(&self.exec_with(flags, &program).ok())
+    }
+
     /// The parsed output of `state`, which must succeed.
     #[track_caller]
     pub fn state(&self) -> Value {

@@ -359,6 +359,15 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_container_is_the_programs() {
+        let exec = matches("exec -t --env A=1 -e B=2 demo ls --env C=3 -- -t");
+        assert_eq!(exec.operands().unwrap(), ["demo", "ls", "--env", "C=3", "--", "-t"]);
+        assert_eq!(exec.texts(flag("exec", "env")).unwrap(), ["A=1", "B=2"]);
+        assert_eq!(matches("exec --process /p --detach demo").operands().unwrap(), ["demo"]);
+        assert_eq!(message("exec -t"), "exec: CONTAINER-ID is missing");
+    }
+
+    #[test]
     fn flags_may_follow_the_container() {
         let kill = matches("kill demo TERM --all");
         assert!(kill.is_set(flag("kill", "all")));

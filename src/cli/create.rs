@@ -30,13 +30,13 @@ pub const CONSOLE_SOCKET: Flag = Flag {
     value: Some("PATH"),
     help: "Unix socket that is sent the terminal's master end",
 };
-const PIDFD_SOCKET: Flag = Flag {
+pub const PIDFD_SOCKET: Flag = Flag {
     name: "pidfd-socket",
     short: None,
     value: Some("PATH"),
     help: "Unix socket that is sent a pidfd of the container's process",
 };
-const PID_FILE: Flag = Flag {
+pub const PID_FILE: Flag = Flag {
     name: "pid-file",
     short: None,
     value: Some("FILE"),
@@ -54,7 +54,7 @@ pub const NO_NEW_KEYRING: Flag = Flag {
     value: None,
     help: "Keep the caller's session keyring instead of making one",
 };
-const PRESERVE_FDS: Flag = Flag {
+pub const PRESERVE_FDS: Flag = Flag {
     name: "preserve-fds",
     short: None,
     value: Some("N"),
@@ -69,13 +69,21 @@ fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
     Ok(0)
 }
 
+/// The path that a flag has; an empty one is none.
+pub fn path(matches: &Matches, flag: &Flag) -> Option<PathBuf> {
+    matches.value(flag).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+pub fn preserve_fds(matches: &Matches) -> Result<u32> {
+    match matches.text(&PRESERVE_FDS)? {
+        None => Ok(0),
+        Some(n) => n.parse().map_err(|_| wrong_value(&PRESERVE_FDS, n.as_ref(), "is not a number of descriptors")),
+    }
+}
+
 /// The flags of `create`, with which `run` begins too.
 pub fn create_args(matches: &Matches) -> Result<CreateArgs> {
-    let path = |flag| matches.value(flag).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let preserve_fds = match matches.text(&PRESERVE_FDS)? {
-        None => 0,
-        Some(n) => n.parse().map_err(|_| wrong_value(&PRESERVE_FDS, n.as_ref(), "is not a number of descriptors"))?,
-    };
+    let path = |flag| path(matches, flag);
     Ok(CreateArgs {
         id: matches.id()?.to_owned(),
         bundle: path(&BUNDLE).unwrap_or_else(|| ".".into()),
@@ -84,7 +92,7 @@ pub fn create_args(matches: &Matches) -> Result<CreateArgs> {
         pidfd_socket: path(&PIDFD_SOCKET),
         no_pivot: matches.is_set(&NO_PIVOT),
         no_new_keyring: matches.is_set(&NO_NEW_KEYRING),
-        preserve_fds,
+        preserve_fds: preserve_fds(matches)?,
         mounts: mounts::flags(matches)?,
     })
 }

@@ -5,6 +5,7 @@
 mod args;
 mod create;
 mod delete;
+mod exec;
 mod features;
 mod global;
 mod help;
@@ -50,6 +51,7 @@ static COMMANDS: &[Command] = &[
     create::COMMAND,
     start::COMMAND,
     run::COMMAND,
+    exec::COMMAND,
     state::COMMAND,
     kill::COMMAND,
     pause::COMMAND,
@@ -89,7 +91,7 @@ pub fn main() -> i32 {
                 Some(usage) => log::error(format_args!("{usage}{}", help::hint(usage, &argv))),
                 None => log::error(format_args!("{error:#}")),
             }
-            1
+            error.downcast_ref::<Failed>().map_or(1, |failed| failed.code)
         }
     }
 }
@@ -103,10 +105,33 @@ fn execute(argv: &[OsString]) -> Result<i32> {
         Action::Help(command) => help::print(command).map(|()| 0),
         Action::GroupHelp(group) => help::print_group(&group).map(|()| 0),
         Action::Version => version::print().map(|()| 0),
-        Action::Run(command, matches) => (command.run)(&globals, &matches).with_context(|| match matches.operand(0) {
-            Some(subject) if !command.name.contains(' ') => format!("{} {}", command.name, subject.display()),
-            _ => command.name.to_owned(),
+        Action::Run(command, matches) => (command.run)(&globals, &matches).with_context(|| {
+            let what = match matches.operand(0) {
+                Some(subject) if !command.name.contains(' ') => format!("{} {}", command.name, subject.display()),
+                _ => command.name.to_owned(),
+            };
+            Failed { what, code: command.failure_code() }
         }),
+    }
+}
+
+/// What was to be done, and the exit code for it.
+#[derive(Debug)]
+struct Failed {
+    what: String,
+    code: i32,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Command {
+    /// The exit code when the command fails: not one that the program which it waits for is likely to have.
+    fn failure_code(&self) -> i32 {
+        if self.name == exec::COMMAND.name { 255 } else { 1 }
     }
 }
 

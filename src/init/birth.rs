@@ -199,7 +199,7 @@ pub(super) fn be_born(init: &mut Init) -> Result<()> {
     Ok(())
 }
 
-fn die_with_the_runtime() -> Result<()> {
+pub(super) fn die_with_the_runtime() -> Result<()> {
     process::set_parent_death_signal(super::libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())
 }
 
@@ -221,7 +221,7 @@ fn clone_init(init: &Init) -> Result<()> {
     }
 }
 
-fn wait_for_go(channel: &Channel) -> Result<()> {
+pub(super) fn wait_for_go(channel: &Channel) -> Result<()> {
     match channel.hear_runtime()? {
         Some(ToInit::Go) => Ok(()),
         Some(ToInit::Start) => bail!("start before go"),
@@ -255,7 +255,7 @@ pub(super) fn enter_namespaces(init: &Init) -> Result<()> {
 }
 
 /// Takes the identity of the user namespace's root; the supplementary groups go where the namespace allows it.
-fn become_root() -> Result<()> {
+pub(super) fn become_root() -> Result<()> {
     match setgroups(&[]) {
         Ok(()) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).call(|| "setgroups".into()),

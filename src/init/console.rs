@@ -2,21 +2,36 @@
 
 use crate::ipc::socket;
 use crate::plan::Process;
-use crate::rootfs::Root;
+use crate::rootfs::{self, Root};
 use crate::sys::{Call, tty};
 use anyhow::Result;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Makes a pty in the container's devpts, binds its slave to /dev/console, makes it stdio and the controlling terminal,
 /// and sends the master to the console socket (runtime.md leaves the protocol open; this is runc's).
 pub(super) fn set_up(root: &Root, process: &Process, socket: OwnedFd) -> Result<()> {
-    let master = root.open_ptmx()?;
+    let (master, slave) = make(root.open_ptmx()?, process)?;
+    root.bind_console(slave.as_fd())?;
+    hand_over(master, slave, socket)
+}
+
+/// The same for a process that comes later: `/dev/console` is the first one's.
+pub(super) fn set_up_later(root: BorrowedFd, process: &Process, socket: OwnedFd) -> Result<()> {
+    let (master, slave) = make(rootfs::open_ptmx(root)?, process)?;
+    hand_over(master, slave, socket)
+}
+
+/// Master and slave, with the size that the config asks for.
+fn make(master: OwnedFd, process: &Process) -> Result<(OwnedFd, OwnedFd)> {
     let slave = tty::open_peer(master.as_fd()).call(|| "open the pty's slave".into())?;
     if let Some((rows, columns)) = process.console_size {
         tty::set_window_size(master.as_fd(), rows, columns).call(|| "ioctl TIOCSWINSZ".into())?;
     }
-    root.bind_console(slave.as_fd())?;
+    Ok((master, slave))
+}
+
+fn hand_over(master: OwnedFd, slave: OwnedFd, socket: OwnedFd) -> Result<()> {
     socket::send_fd(socket.as_fd(), b"/dev/ptmx", master.as_fd())?;
     dup2_stdin(&slave).call(|| "dup2 stdin".into())?;
     dup2_stdout(&slave).call(|| "dup2 stdout".into())?;

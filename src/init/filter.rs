@@ -2,7 +2,7 @@
 
 use super::ask;
 use crate::ipc::{Channel, FromInit};
-use crate::plan::{Plan, Seccomp};
+use crate::plan::Process;
 use crate::security::{capabilities, seccomp};
 use anyhow::Result;
 use std::os::fd::{AsFd, AsRawFd};
@@ -17,7 +17,7 @@ pub(super) enum Moment {
     AtStart,
 }
 
-/// The filter of a plan; none where it has no filter, or no process.
+/// The filter of a process; none where there is no filter, or no process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filter<'a> {
     when: Option<(Moment, Loadable<'a>)>,
@@ -27,19 +27,20 @@ pub(super) struct Filter<'a> {
 
 /// A compiled filter.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Loadable<'a> {
-    plan: &'a Seccomp,
-    program: &'a [u8],
+pub struct Loadable<'a> {
+    pub program: &'a [u8],
+    /// `SECCOMP_FILTER_FLAG_*` bits.
+    pub flags: u32,
+    /// It notifies, and somebody listens.
+    pub listens: bool,
 }
 
 impl<'a> Filter<'a> {
-    pub fn of(plan: &'a Plan, program: Option<&'a [u8]>) -> Filter<'a> {
-        let (Some(process), Some(seccomp), Some(program)) = (&plan.process, &plan.seccomp, program) else {
-            return Filter { when: None, right: 0 };
-        };
-        let moment = if seccomp.listener.is_some() { Moment::BeforeReady } else { Moment::AtStart };
+    pub fn of(process: Option<&Process>, filter: Option<Loadable<'a>>) -> Filter<'a> {
+        let (Some(process), Some(filter)) = (process, filter) else { return Filter { when: None, right: 0 } };
+        let moment = if filter.listens { Moment::BeforeReady } else { Moment::AtStart };
         let right = if process.no_new_privileges { 0 } else { capabilities::for_filter() };
-        Filter { when: Some((moment, Loadable { plan: seccomp, program })), right }
+        Filter { when: Some((moment, filter)), right }
     }
 
     /// The filter, if this is when to load it.
@@ -51,10 +52,10 @@ impl<'a> Filter<'a> {
 impl Loadable<'_> {
     /// Loads it; with a listener, hands that to the runtime.
     pub fn load(&self, channel: &Channel) -> Result<()> {
-        if self.plan.listener.is_none() {
-            return seccomp::load(self.program, self.plan.flags);
+        if !self.listens {
+            return seccomp::load(self.program, self.flags);
         }
-        let listener = seccomp::load_with_listener(self.program, self.plan.flags)?;
+        let listener = seccomp::load_with_listener(self.program, self.flags)?;
         ask(channel, &FromInit::SeccompListener(listener.as_fd().as_raw_fd()))
     }
 }

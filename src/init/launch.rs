@@ -65,6 +65,16 @@ pub(super) fn close_descriptors(preserve: u32, keep: &[BorrowedFd]) -> Result<()
     exec::close_others(3 + preserve, keep).call(|| "close_range".into())
 }
 
+/// From here on this process lives without the runtime, which must still be there: where it is not, what was asked for
+/// is not wanted any more.
+pub(super) fn outlive_the_runtime(channel: &Channel) -> Result<()> {
+    process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
+    if channel.is_closed()? {
+        bail!("the runtime is gone");
+    }
+    Ok(())
+}
+
 /// Says that init is ready, and waits until somebody starts it. Returns the channel to whoever did.
 ///
 /// Until the runtime answers `Ready` with `Go` (the container is then `created`), init dies with it.

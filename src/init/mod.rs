@@ -5,11 +5,13 @@
 
 mod birth;
 mod console;
+pub mod exec;
 mod filter;
 mod launch;
 mod steps;
 
 pub use birth::{Joins, Lineage, flags_at_clone};
+pub use filter::Loadable;
 pub use steps::Step;
 
 use crate::cgroup;
@@ -44,7 +46,7 @@ pub struct Init<'a> {
     pub prepared: Prepared,
     pub labels: &'a Labels,
     /// The compiled filter.
-    pub seccomp: Option<&'a [u8]>,
+    pub seccomp: Option<Loadable<'a>>,
     /// Where the pty's master goes.
     pub console_socket: Option<OwnedFd>,
     pub start: Start,
@@ -126,7 +128,7 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
     at.step(Step::Hostname, || set_names(plan))?;
     at.step(Step::PivotRoot, || root.pivot(plan))?;
 
-    let filter = Filter::of(plan, init.seccomp);
+    let filter = Filter::of(plan.process.as_ref(), init.seccomp);
     drop(procfs);
     at.step(Step::Descriptors, || {
         let mut keep = vec![reporter, channel.as_fd()];

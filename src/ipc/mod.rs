@@ -102,6 +102,14 @@ impl Channel {
         }
     }
 
+    /// Whether the other side is gone; does not wait.
+    pub fn is_closed(&self) -> Result<bool> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::empty())];
+        poll(&mut fds, PollTimeout::ZERO).call(|| "poll".into())?;
+        Ok(fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
+    }
+
     pub fn tell_init(&self, message: ToInit) -> Result<()> {
         self.send(message as u8, &[])
     }
@@ -197,7 +205,9 @@ mod tests {
     #[test]
     fn a_closed_end_is_none() {
         let (runtime, init) = Channel::pair().unwrap();
+        assert!(!runtime.is_closed().unwrap());
         drop(init);
+        assert!(runtime.is_closed().unwrap());
         assert!(runtime.hear_init().unwrap().is_none());
     }
 }

@@ -7,6 +7,7 @@
 pub mod capabilities;
 pub mod devices;
 pub mod display;
+pub mod exec;
 pub mod hooks;
 pub mod mounts;
 pub mod namespaces;
@@ -194,13 +195,20 @@ impl std::fmt::Display for Problem {
 #[derive(Debug, Clone)]
 pub struct Problems(pub Vec<Problem>);
 
+impl Problems {
+    /// The same text for another file than config.json.
+    pub fn text(&self, file: &str) -> String {
+        if let [problem] = self.0.as_slice() {
+            return problem.to_string();
+        }
+        let lines = self.0.iter().map(|problem| format!("\n  {problem}"));
+        std::iter::once(format!("{file} has {} faults:", self.0.len())).chain(lines).collect()
+    }
+}
+
 impl std::fmt::Display for Problems {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let [problem] = self.0.as_slice() {
-            return problem.fmt(f);
-        }
-        write!(f, "config.json has {} faults:", self.0.len())?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        f.write_str(&self.text("config.json"))
     }
 }
 

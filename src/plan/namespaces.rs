@@ -84,6 +84,24 @@ impl Namespace {
 }
 
 impl Namespaces {
+    /// `CLONE_NEW*` bits of those that are not the runtime's own, as far as the config tells.
+    pub fn clone_flags(&self) -> u64 {
+        const NEWTIME: libc::c_int = 0x80;
+        [
+            (&self.user, libc::CLONE_NEWUSER),
+            (&self.pid, libc::CLONE_NEWPID),
+            (&self.mount, libc::CLONE_NEWNS),
+            (&self.network, libc::CLONE_NEWNET),
+            (&self.ipc, libc::CLONE_NEWIPC),
+            (&self.uts, libc::CLONE_NEWUTS),
+            (&self.cgroup, libc::CLONE_NEWCGROUP),
+            (&self.time, NEWTIME),
+        ]
+        .into_iter()
+        .filter(|(namespace, _)| namespace.is_own())
+        .fold(0, |flags, (_, flag)| flags | u64::from(flag.cast_unsigned()))
+    }
+
     fn presume(&mut self) {
         let Namespaces { user, pid, mount, network, ipc, uts, cgroup, time, .. } = self;
         for namespace in [user, pid, mount, network, ipc, uts, cgroup, time] {

@@ -2,7 +2,7 @@
 
 use super::{Problem, capabilities, numbers, scheduling};
 use oci_spec::runtime::{self as oci, Linux, LinuxPersonalityDomain, PosixRlimitType, Spec};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ const MOST_GROUPS: usize = 65536;
 /// Numbers of CPUs are below this in every kernel; the lists have no other limit (1024 is one of glibc only).
 const LAST_CPU: u32 = 65535;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub terminal: bool,
     /// Rows and columns.
@@ -36,7 +36,7 @@ pub struct Process {
     pub memory_policy: Option<MemoryPolicy>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,
@@ -45,7 +45,7 @@ pub struct User {
 }
 
 /// Bit sets, bit n being capability number n of capabilities(7).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     pub bounding: u64,
     pub effective: u64,
@@ -54,7 +54,7 @@ pub struct Capabilities {
     pub ambient: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rlimit {
     /// `RLIMIT_*` number of setrlimit(2).
     pub resource: u32,
@@ -63,7 +63,7 @@ pub struct Rlimit {
 }
 
 /// Fields of sched_setattr(2), checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduler {
     /// `SCHED_*` number.
     pub policy: u32,
@@ -77,7 +77,7 @@ pub struct Scheduler {
     pub period: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoPriority {
     /// 1 realtime, 2 best effort, 3 idle (ioprio_set(2)).
     pub class: u8,
@@ -85,20 +85,20 @@ pub struct IoPriority {
 }
 
 /// `execCPUAffinity`, as lists of CPU numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuAffinity {
     pub initial: Option<Vec<u32>>,
     pub last: Option<Vec<u32>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Personality {
     Linux,
     Linux32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPolicy {
     /// `MPOL_*` with its mode flags (set_mempolicy(2)).
     pub mode: u32,

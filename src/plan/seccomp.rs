@@ -5,7 +5,7 @@ use oci_spec::runtime::{
     Linux, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
     LinuxSyscall,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// `SECCOMP_FILTER_FLAG_*` of `<linux/seccomp.h>`.
@@ -76,7 +76,7 @@ pub enum Compare {
     MaskedEqual,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Listener {
     /// Absolute; a relative one in the config is taken from the bundle.
     pub path: PathBuf,

@@ -17,21 +17,25 @@ pub(super) const CONSOLE: &str = "/dev/console";
 /// `f_type` of devpts.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
+/// Opens `/dev/pts/ptmx` below the container's root, which has to be on a devpts: a pty made from it has its slave there.
+pub fn open_ptmx(root: BorrowedFd) -> Result<OwnedFd> {
+    let pts = target::open(root, Path::new("/dev/pts"), Symlinks::Refuse).call(|| "openat2 /dev/pts".into())?;
+    let kind = fstatfs(&pts).call(|| "fstatfs /dev/pts".into())?.filesystem_type().0;
+    ensure!(kind == DEVPTS_SUPER_MAGIC, "/dev/pts is not a devpts, so there can be no terminal");
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let ptmx = openat(&pts, "ptmx", flags, Mode::empty()).call(|| "openat /dev/pts/ptmx".into())?;
+    let stat = fstat(&ptmx).call(|| "fstat /dev/pts/ptmx".into())?;
+    ensure!(
+        stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(5, 2),
+        "/dev/pts/ptmx is not the pty multiplexer"
+    );
+    Ok(ptmx)
+}
+
 impl Root {
-    /// Opens `/dev/pts/ptmx` of the container, which has to be on a devpts: a pty made from it has its slave there.
+    /// As [`open_ptmx`].
     pub fn open_ptmx(&self) -> Result<OwnedFd> {
-        let pts = target::open(self.dir.as_fd(), Path::new("/dev/pts"), Symlinks::Refuse)
-            .call(|| "openat2 /dev/pts".into())?;
-        let kind = fstatfs(&pts).call(|| "fstatfs /dev/pts".into())?.filesystem_type().0;
-        ensure!(kind == DEVPTS_SUPER_MAGIC, "/dev/pts is not a devpts, so there can be no terminal");
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let ptmx = openat(&pts, "ptmx", flags, Mode::empty()).call(|| "openat /dev/pts/ptmx".into())?;
-        let stat = fstat(&ptmx).call(|| "fstat /dev/pts/ptmx".into())?;
-        ensure!(
-            stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(5, 2),
-            "/dev/pts/ptmx is not the pty multiplexer"
-        );
-        Ok(ptmx)
+        open_ptmx(self.dir.as_fd())
     }
 
     /// Binds the pty slave onto `/dev/console`, by fd on both sides: `/dev/pts/<n>` may be a trap (CVE-2025-52565), and

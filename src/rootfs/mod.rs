@@ -18,6 +18,7 @@ mod pivot;
 mod prepare;
 pub mod target;
 
+pub use console::open_ptmx;
 pub use fs::make_for_host;
 pub use order::{Cloning, Outstanding};
 pub use prepare::{OpenSources, Prepared, clone_directory};

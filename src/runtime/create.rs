@@ -6,7 +6,7 @@ use super::storage::{self, Volumes};
 use super::{Context, CreateArgs};
 use crate::cgroup;
 use crate::host::Host;
-use crate::init::{self, Init, Joins, Lineage, Start};
+use crate::init::{self, Init, Joins, Lineage, Loadable, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, RootChange};
@@ -200,6 +200,9 @@ impl Making<'_> {
             self.record.mounted = Some(HostMount::intend(&plan.rootfs.path)?);
         }
         self.entry.write_record(&self.record)?;
+        if let Some(program) = &filter {
+            self.entry.write_filter(program)?;
+        }
         let cgroup = intent.create()?;
         for note in cgroup.notes() {
             log::debug(format_args!("{}: {note}", plan.id));
@@ -245,7 +248,11 @@ impl Making<'_> {
                 cgroup,
                 prepared,
                 labels: &labels,
-                seccomp: filter.as_deref(),
+                seccomp: plan.seccomp.as_ref().zip(filter.as_deref()).map(|(seccomp, program)| Loadable {
+                    program,
+                    flags: seccomp.flags,
+                    listens: seccomp.listener.is_some(),
+                }),
                 console_socket: console,
                 start,
                 preserve_fds,
@@ -311,14 +318,14 @@ fn prepare_init(
 }
 
 /// The runtime's own stay in the pid namespace that its child is to be born in.
-struct PidNamespaceVisit {
+pub(super) struct PidNamespaceVisit {
     home: Option<OwnedFd>,
 }
 
 impl PidNamespaceVisit {
     const KIND: u64 = libc::CLONE_NEWPID as u64;
 
-    fn enter(namespace: Option<BorrowedFd>) -> Result<PidNamespaceVisit> {
+    pub fn enter(namespace: Option<BorrowedFd>) -> Result<PidNamespaceVisit> {
         let Some(namespace) = namespace else { return Ok(PidNamespaceVisit { home: None }) };
         let home = open("/proc/self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
             .call(|| "open /proc/self/ns/pid".into())?;
@@ -329,7 +336,7 @@ impl PidNamespaceVisit {
 
 impl PidNamespaceVisit {
     /// For the child: it was born there and has no way back.
-    fn stay(mut self) {
+    pub fn stay(mut self) {
         self.home = None;
     }
 }
@@ -380,7 +387,7 @@ pub(super) fn failed_in_hook(error: &anyhow::Error) -> bool {
 
 /// `--preserve-fds`: each of them must be one that the caller left open, or one of our own, which close at an exec,
 /// would take its place.
-fn check_preserved(count: u32) -> Result<()> {
+pub(super) fn check_preserved(count: u32) -> Result<()> {
     for number in (3..).take(count as usize) {
         if exec::is_inherited(number).call(|| format!("fcntl F_GETFD {number}"))? {
             continue;
@@ -391,7 +398,7 @@ fn check_preserved(count: u32) -> Result<()> {
 }
 
 /// The pid file appears whole: written aside and renamed.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().context("--pid-file has no file name")?;
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);

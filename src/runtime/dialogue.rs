@@ -104,6 +104,25 @@ impl Dialogue {
         }
     }
 
+    /// Does the runtime's part of the work until the program of `exec` runs; `listener` hands on a seccomp listener.
+    pub fn until_executed(&self, process: &InitProcess, listener: &dyn Fn(OwnedFd) -> Result<()>) -> Result<()> {
+        loop {
+            match self.channel.hear_init()? {
+                // Closed by execve, or by an early death.
+                None if Step::from_note(self.progress) == Step::Exec => return Ok(()),
+                None => return Err(self.obituary(process)),
+                Some(FromInit::Warning(text)) => log::warn(format_args!("{text}")),
+                Some(FromInit::Failed(report)) => return Err(report.into()),
+                Some(FromInit::SeccompListener(number)) => {
+                    let fd = pidfd::get_fd(process.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;
+                    listener(fd)?;
+                    self.channel.tell_init(ToInit::Go)?;
+                }
+                Some(_) => bail!("a frame out of turn"),
+            }
+        }
+    }
+
     /// What became of an init that closed the channel without a report.
     fn obituary(&self, init: &InitProcess) -> anyhow::Error {
         let how = match pidfd::wait(init.pidfd.as_fd()) {

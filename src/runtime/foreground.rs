@@ -18,12 +18,24 @@ pub(super) struct Foreground {
 impl Foreground {
     /// Blocks all signals, so that none is lost, and puts the caller's terminal into raw mode.
     pub fn take_over(terminal: Option<Terminal>) -> Result<Foreground> {
+        let mut foreground = Foreground::block_signals()?;
+        foreground.join(terminal)?;
+        Ok(foreground)
+    }
+
+    /// Blocks all signals, so that none is lost.
+    pub fn block_signals() -> Result<Foreground> {
         let all = SigSet::all();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&all), None).call(|| "sigprocmask".into())?;
         let signals =
             SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call(|| "signalfd".into())?;
-        let session = terminal.map(Terminal::begin).transpose()?;
-        Ok(Foreground { signals, session })
+        Ok(Foreground { signals, session: None })
+    }
+
+    /// Joins the caller's terminal with the container's, when that has been made.
+    pub fn join(&mut self, terminal: Option<Terminal>) -> Result<()> {
+        self.session = terminal.map(Terminal::begin).transpose()?;
+        Ok(())
     }
 
     /// Until the process ends; its exit code, or 128 and the number of the signal that ended it.

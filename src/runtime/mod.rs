@@ -5,6 +5,7 @@
 mod create;
 mod delete;
 mod dialogue;
+pub mod exec;
 mod foreground;
 mod idmap;
 mod kill;
@@ -21,6 +22,7 @@ pub mod volume;
 pub use crate::state::State;
 pub use create::create;
 pub use delete::delete;
+pub use exec::exec;
 pub use kill::kill;
 pub use pause::{pause, resume};
 pub use ps::{processes, table};

@@ -2,6 +2,7 @@
 
 use super::storage::Storage;
 use crate::cgroup;
+use crate::plan::exec::Template;
 use crate::plan::{Hooks, Plan};
 use crate::state::{HookState, Status};
 use crate::store::Entry;
@@ -42,6 +43,9 @@ pub struct Record {
     /// Binds and volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// What `exec` needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
 }
 
 /// The root filesystem of a container that has no mount namespace of its own, as it stands in the host's.
@@ -87,6 +91,7 @@ impl Record {
             mounted: None,
             intel_rdt: None,
             storage: None,
+            template: Some(Template::of(plan)),
         }
     }
 
@@ -103,6 +108,10 @@ impl Record {
 
     /// The state that a hook in the runtime's namespaces reads.
     pub fn hook_state(&self, status: Status, pid: Option<i32>) -> Vec<u8> {
+        self.state(status, pid).to_json()
+    }
+
+    pub fn state(&self, status: Status, pid: Option<i32>) -> HookState<'_> {
         HookState {
             oci_version: &self.oci_version,
             id: &self.id,
@@ -111,7 +120,6 @@ impl Record {
             bundle: &self.bundle,
             annotations: &self.annotations,
         }
-        .to_json()
     }
 
     /// Takes away what the container has outside its directory: the cgroup, with whatever still runs in it, the resctrl

@@ -33,6 +33,7 @@ pub struct InitRecord {
 pub const START_SOCKET: &str = "start.sock";
 const RECORD: &str = "container.json";
 const INIT: &str = "init.json";
+const FILTER: &str = "seccomp.bpf";
 
 /// The directory that holds all containers' directories.
 #[derive(Debug)]
@@ -183,6 +184,26 @@ impl Entry {
     /// Writes init's identity. From here on the container is created.
     pub fn write_init(&self, init: &InitRecord) -> Result<()> {
         self.write_new(INIT, init)
+    }
+
+    /// Keeps the compiled seccomp filter for `exec`; before [`Entry::write_init`], which tells that it is whole.
+    pub fn write_filter(&self, program: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.dir(), FILTER, flags, Mode::from_bits_truncate(0o600))
+            .call(|| format!("create {FILTER} in the state directory"))?;
+        std::fs::File::from(file).write_all(program).call(|| format!("write {FILTER} in the state directory"))
+    }
+
+    /// The compiled seccomp filter of a container that has one.
+    pub fn filter(&self) -> Result<Vec<u8>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.dir(), FILTER, flags, Mode::empty())
+            .call(|| format!("open {FILTER} of container {}", self.id))?;
+        let mut program = Vec::with_capacity(4096);
+        std::fs::File::from(file)
+            .read_to_end(&mut program)
+            .call(|| format!("read {FILTER} of container {}", self.id))?;
+        Ok(program)
     }
 
     /// The intent; `None` when `create` was killed before it wrote it.

@@ -38,13 +38,18 @@ impl Entry {
 
     /// A pidfd of the container's process, checked against its start time; `None` when it has ended.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
+        Ok(self.process()?.map(|(_, fd)| fd))
+    }
+
+    /// The pid and a pidfd of the container's process, checked against its start time; `None` when it has ended.
+    pub fn process(&self) -> Result<Option<(i32, OwnedFd)>> {
         let Some(init) = self.init()? else { return Ok(None) };
         let fd = match pidfd::open(init.pid) {
             Err(Errno::ESRCH) => return Ok(None),
             result => result.call(|| format!("pidfd_open {}", init.pid))?,
         };
         // Checked after the open: the pidfd stays with the process that it was opened for.
-        Ok(is_alive(init.pid, init.start_time).then_some(fd))
+        Ok(is_alive(init.pid, init.start_time).then_some((init.pid, fd)))
     }
 }
 

@@ -1,0 +1,213 @@
+//! A later process of the container, from clone3 to execve: `exec` in the child.
+//!
+//! The list of init's steps with namespaces that are joined in place of those that are made, and without mounts. From
+//! its birth in the container's pid namespace to execve the process is visible to the container, so it can neither be
+//! traced nor looked into (CVE-2016-9962), and keeps nothing of the host open once it is inside (CVE-2024-21626).
+
+use super::filter::{Filter, Loadable, Moment};
+use super::steps::{Progress, Step};
+use super::{become_the_process, birth, console, fail, launch};
+use crate::cgroup;
+use crate::ipc::{Channel, FromInit};
+use crate::plan::Process;
+use crate::security::attributes;
+use crate::security::keyring::{self, Searchable};
+use crate::security::lsm::Labels;
+use crate::security::procfs::Procfs;
+use crate::sys::ns::{self, Cloned, Parent};
+use crate::sys::shared::SharedWord;
+use crate::sys::{Call, Errno, process};
+use anyhow::{Context, Result};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
+const NEWPID: u64 = libc::CLONE_NEWPID as u64;
+
+/// How the process comes into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Birth {
+    /// The runtime's child is the process, born in the pid namespace that it is to be in.
+    Child,
+    /// The runtime's child joins the namespaces and clones the process as the runtime's second child: without
+    /// privileges a pid namespace can be joined only from within its user namespace.
+    Grandchild,
+}
+
+impl Birth {
+    /// `namespaces` are the `CLONE_NEW*` bits of what is joined.
+    pub fn of(namespaces: u64, privileged: bool) -> Birth {
+        let grandchild = !privileged && namespaces & NEWUSER != 0 && namespaces & NEWPID != 0;
+        if grandchild { Birth::Grandchild } else { Birth::Child }
+    }
+}
+
+/// What the runtime hands to its child.
+pub struct Exec<'a> {
+    pub process: &'a Process,
+    pub progress: SharedWord,
+    pub birth: Birth,
+    /// A pidfd of the container's first process, whose namespaces are joined.
+    pub container: OwnedFd,
+    /// `CLONE_NEW*` bits of the namespaces to join.
+    pub namespaces: u64,
+    /// The root directory, for a container that shares the runtime's mount namespace.
+    pub root: Option<OwnedFd>,
+    pub cgroup: cgroup::Entry,
+    pub labels: &'a Labels,
+    pub seccomp: Option<Loadable<'a>>,
+    /// The container's id, if it has a session keyring of its own.
+    pub keyring: Option<&'a str>,
+    /// Where the pty's master goes.
+    pub console_socket: Option<OwnedFd>,
+    /// Fds from 3 on that the program keeps.
+    pub preserve_fds: u32,
+    /// The runtime has work to do before the first step.
+    pub waits: bool,
+    /// Fds of the runtime that the process must not keep.
+    pub not_ours: Vec<RawFd>,
+}
+
+/// Carries it out in the child. Never returns: it ends as the program, or with the report of what failed.
+pub fn run(exec: Exec, channel: &Channel) -> ! {
+    let progress = Progress::new(exec.progress);
+    let Err(error) = carry_out(exec, &progress, channel);
+    fail(channel, &progress, &error)
+}
+
+fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infallible> {
+    let process = exec.process;
+    at.step(Step::Birth, || be_born(&mut exec, channel))?;
+    at.step(Step::Cgroup, || exec.cgroup.enter_self())?;
+    at.step(Step::Namespaces, || enter(&exec, channel))?;
+
+    // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
+    let Exec { container, root, cgroup, labels, seccomp, keyring, console_socket, namespaces, preserve_fds, .. } = exec;
+    drop((container, root, cgroup));
+    at.step(Step::Descriptors, || {
+        let mut keep = vec![channel.as_fd()];
+        keep.extend(console_socket.as_ref().map(AsFd::as_fd));
+        launch::close_descriptors(preserve_fds, &keep)
+    })?;
+    let mut warn = |text: String| {
+        // A warning that cannot be delivered means that the runtime is gone, and with it this process in a moment.
+        let _ = channel.tell_runtime(&FromInit::Warning(text));
+    };
+    if let Some(id) = keyring {
+        let searchable = if namespaces & NEWUSER == 0 { Searchable::ByUser } else { Searchable::ByOthers };
+        at.step(Step::Keyring, || keyring::join(id, searchable, labels, &Procfs::open()?, &mut warn))?;
+    }
+    if process.terminal {
+        let socket = console_socket.context("process.terminal is true, but there is no console socket")?;
+        at.step(Step::Console, || set_up_console(process, socket))?;
+    }
+    let filter = Filter::of(Some(process), seccomp);
+    // As root first: the directory may be closed to the container's user.
+    let entered = launch::enter(&process.cwd).is_ok();
+    at.step(Step::Identity, || {
+        let last = process.cpu_affinity.as_ref().and_then(|a| a.last.as_deref());
+        last.map_or(Ok(()), |cpus| attributes::cpu_affinity(0, cpus)).context("process.execCPUAffinity.final")?;
+        become_the_process(process, labels, filter.right, &Procfs::open()?, &mut warn)
+    })?;
+    if !entered {
+        at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
+    }
+    let launch = at.step(Step::Executable, || launch::prepare(process, &mut warn))?;
+    at.step(Step::Wait, || launch::outlive_the_runtime(channel))?;
+    if let Some(filter) = filter.at(Moment::BeforeReady) {
+        at.step(Step::Seccomp, || filter.load(channel))?;
+    }
+    at.step(Step::Signals, launch::reset_signals)?;
+    if let Some(filter) = filter.at(Moment::AtStart) {
+        at.step(Step::Seccomp, || filter.load(channel))?;
+    }
+    at.step(Step::Exec, || launch.exec())
+}
+
+/// What takes the runtime's rights, or belongs to the time before the cgroup.
+fn be_born(exec: &mut Exec, channel: &Channel) -> Result<()> {
+    for fd in exec.not_ours.drain(..) {
+        nix::unistd::close(fd).call(|| format!("close {fd}"))?;
+    }
+    birth::die_with_the_runtime()?;
+    if exec.waits {
+        birth::wait_for_go(channel)?;
+    }
+    if let Some(score) = exec.process.oom_score_adj {
+        // The host's procfs still, in which `self` is this process whatever pid namespace it is in.
+        let path = "/proc/self/oom_score_adj";
+        std::fs::write(path, score.to_string())
+            .call(|| format!("write {path} {score}"))
+            .context("process.oomScoreAdj")?;
+    }
+    // The runtime has done so already unless that would have made the file above root's.
+    process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())
+}
+
+/// Joins the container's namespaces and takes its root directory; in the process itself when this returns.
+fn enter(exec: &Exec, channel: &Channel) -> Result<()> {
+    let kinds = match exec.birth {
+        Birth::Child => exec.namespaces & !NEWPID,
+        Birth::Grandchild => exec.namespaces,
+    };
+    join(exec.container.as_fd(), kinds)?;
+    if let Some(root) = &exec.root {
+        nix::unistd::fchdir(root).call(|| "fchdir to the container's root".into())?;
+        nix::unistd::chroot(".").call(|| "chroot to the container's root".into())?;
+    }
+    if kinds & NEWUSER != 0 {
+        birth::become_root()?;
+    }
+    if exec.birth == Birth::Grandchild {
+        match ns::clone3(0, None, Parent::CallersParent).call(|| "clone3".into())? {
+            Cloned::Child => birth::die_with_the_runtime()?,
+            Cloned::Parent { pid, .. } => {
+                channel.tell_runtime(&FromInit::Born(pid))?;
+                process::exit_now(0)
+            }
+        }
+    }
+    nix::unistd::setsid().call(|| "setsid".into()).map(drop)
+}
+
+/// All in one setns(2), which takes the user namespace first. A namespace that belongs to another user namespace than
+/// the container's is joined before that, with the runtime's rights.
+fn join(container: BorrowedFd, kinds: u64) -> Result<()> {
+    if kinds == 0 {
+        return Ok(());
+    }
+    let describe = || format!("setns {kinds:#x} of the container");
+    match ns::setns(container, kinds) {
+        Err(Errno::EPERM) if kinds & NEWUSER != 0 => {}
+        result => return result.call(describe),
+    }
+    let mut left = NEWUSER;
+    for kind in (0..u64::BITS).map(|bit| 1 << bit).filter(|kind| kinds & !NEWUSER & kind != 0) {
+        match ns::setns(container, kind) {
+            Err(Errno::EPERM) => left |= kind,
+            result => result.call(|| format!("setns {kind:#x} of the container"))?,
+        }
+    }
+    ns::setns(container, left).call(describe)
+}
+
+fn set_up_console(process: &Process, socket: OwnedFd) -> Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = open("/", flags, Mode::empty()).call(|| "open /".into())?;
+    console::set_up_later(root.as_fd(), process, socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_clone_unless_without_privileges() {
+        assert_eq!(Birth::of(NEWUSER | NEWPID, true), Birth::Child);
+        assert_eq!(Birth::of(NEWUSER | NEWPID, false), Birth::Grandchild);
+        assert_eq!(Birth::of(NEWUSER, false), Birth::Child);
+        assert_eq!(Birth::of(NEWPID, false), Birth::Child);
+    }
+}

@@ -1,0 +1,272 @@
+//! `exec`: one more process in a running container.
+
+use super::Context;
+use super::create::{PidNamespaceVisit, check_preserved, write_pid_file};
+use super::dialogue::{Dialogue, InitProcess};
+use super::foreground::Foreground;
+use super::record::Record;
+use super::terminal::Terminal;
+use crate::bundle::{LoadError, ProcessFile};
+pub use crate::cgroup::SubCgroup;
+use crate::init::Loadable;
+use crate::init::exec::{self, Birth, Exec};
+use crate::ipc::{Channel, ToInit, socket};
+use crate::log;
+use crate::plan::exec::{Changes, Template};
+use crate::plan::{Problems, Process};
+use crate::security::lsm::Labels;
+use crate::security::seccomp::notify::{self, ContainerProcessState};
+use crate::security::{attributes, seal};
+use crate::state::Status;
+use crate::store::{Access, Entry, NotFound};
+use crate::sys::ns::{self, Cloned, Parent};
+use crate::sys::shared::SharedWord;
+use crate::sys::{Call, Errno, process, tty};
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The flags of `exec`.
+#[derive(Debug, Clone)]
+pub struct ExecArgs {
+    pub id: String,
+    pub what: What,
+    pub console_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub detach: bool,
+    /// Number of fds from 3 on that the process keeps.
+    pub preserve_fds: u32,
+    pub cgroups: Vec<SubCgroup>,
+    /// Go on in a paused container; the process runs when that is resumed.
+    pub ignore_paused: bool,
+}
+
+/// What is executed.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// The process of a process.json.
+    File(PathBuf),
+    /// The container's own process with these changes.
+    Changed(Changes),
+}
+
+/// Runs a process in a container. In the foreground: waits for it, and returns its exit code (128+n when signal n ended
+/// it). Detached: returns 0 as soon as the program runs.
+pub fn exec(context: &Context, args: &ExecArgs) -> Result<i32> {
+    run(context, args).context("exec failed")
+}
+
+fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
+    seal::ensure()?;
+    check_preserved(args.preserve_fds)?;
+    let entry = context.store().open(&args.id, Access::Read)?;
+    let (init, container) = running(&entry)?;
+    let record = Record::of(&entry)?.context("the container's record is missing")?;
+    if !args.ignore_paused && record.cgroup.is_frozen()? {
+        bail!("cannot exec in a paused container (use --ignore-paused to override)");
+    }
+    let template = record.template.as_ref().context("the container was created by an older version of this program")?;
+    let mut process = process(&args.what, template)?;
+    let (terminal, console) = terminal(args, &mut process)?;
+    let pidfd_socket =
+        args.pidfd_socket.as_ref().map(|p| socket::connect_to(p).context("--pidfd-socket")).transpose()?;
+    let labels = Labels::check(&process, &mut |text| log::warn(format_args!("{}: {text}", args.id)))?;
+    let filter = template.seccomp.as_ref().map(|_| entry.filter()).transpose()?;
+    let inside = Inside { entry: &entry, record: &record, template, init, container, args };
+    // Before the program starts: no signal is lost.
+    let mut foreground = if args.detach { None } else { Some(Foreground::block_signals()?) };
+    let started = inside.start(&process, &labels, filter.as_deref(), console)?;
+    let publish = || -> Result<()> {
+        if let Some(socket) = &pidfd_socket {
+            socket::send_fd(socket.as_fd(), b"pidfd", started.pidfd.as_fd()).context("--pidfd-socket")?;
+        }
+        if let Some(foreground) = &mut foreground {
+            foreground.join(terminal)?;
+        }
+        args.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, started.pid))
+    };
+    if let Err(error) = publish() {
+        started.end().context(format!("after {error:#}"))?;
+        return Err(error);
+    }
+    foreground.map_or(Ok(0), |foreground| foreground.wait_for(&started))
+}
+
+/// The container's first process: its pid and a pidfd.
+fn running(entry: &Entry) -> Result<(i32, OwnedFd)> {
+    if let Some(found) = entry.process()? {
+        return Ok(found);
+    }
+    if entry.init()?.is_some() {
+        bail!("cannot exec in a stopped container");
+    }
+    if !entry.is_linked() {
+        bail!(NotFound(entry.id().to_owned()));
+    }
+    bail!("cannot exec in a container that is not created yet");
+}
+
+fn process(what: &What, template: &Template) -> Result<Process> {
+    let mut problems = Vec::new();
+    let changes = match what {
+        What::File(path) => {
+            let place = || format!("--process {}", path.display());
+            let file = match ProcessFile::load(path) {
+                Ok(file) => file,
+                Err(LoadError::File(error)) => return Err(error.context(place())),
+                Err(LoadError::Shape(problems)) => bail!("{}: {}", place(), Problems(problems).text("the file")),
+            };
+            let mut warnings = file.warnings.clone();
+            let process = template.from_file(&file.process, &mut problems, &mut warnings);
+            warnings.iter().for_each(|text| log::warn(format_args!("{text}")));
+            let problems = file.misfits.with(problems);
+            if !problems.is_empty() {
+                bail!("{}: {}", place(), Problems(problems).text("the file"));
+            }
+            return Ok(process);
+        }
+        What::Changed(changes) => changes.clone(),
+    };
+    match template.changed(changes, &mut problems) {
+        Some(process) if problems.is_empty() => Ok(process),
+        _ => bail!("{}", Problems(problems).text("the command line")),
+    }
+}
+
+/// The caller's own terminal for a foreground process that wants one, and where the process sends its master.
+fn terminal(args: &ExecArgs, process: &mut Process) -> Result<(Option<Terminal>, Option<OwnedFd>)> {
+    match (process.terminal, args.detach, &args.console_socket) {
+        (true, true, None) => bail!("cannot allocate tty if runc will detach without setting console socket"),
+        (true, true, Some(path)) => Ok((None, Some(socket::connect_to(path).context("--console-socket")?))),
+        (_, _, Some(_)) => bail!("cannot use console socket if runc will not detach or allocate tty"),
+        (true, false, None) => {
+            if process.console_size.is_none() {
+                // Without a terminal of the caller there is no size.
+                process.console_size = tty::window_size(std::io::stdin().as_fd()).ok();
+            }
+            let (terminal, socket) = Terminal::prepare()?;
+            Ok((Some(terminal), Some(socket)))
+        }
+        (false, _, None) => Ok((None, None)),
+    }
+}
+
+/// The running container.
+struct Inside<'a> {
+    entry: &'a Entry,
+    record: &'a Record,
+    template: &'a Template,
+    init: i32,
+    container: OwnedFd,
+    args: &'a ExecArgs,
+}
+
+impl Inside<'_> {
+    /// Returns when the program runs. After an error there is no process.
+    fn start(
+        self,
+        process: &Process,
+        labels: &Labels,
+        filter: Option<&[u8]>,
+        console_socket: Option<OwnedFd>,
+    ) -> Result<InitProcess> {
+        let Inside { entry, record, template, init, container, args } = self;
+        let cgroup = record.cgroup.entry(init, &args.cgroups).context("find the container's cgroup")?;
+        let root = match template.namespaces & libc::CLONE_NEWNS as u64 {
+            0 => Some(open_root(record)?),
+            _ => None,
+        };
+        let seccomp = template.seccomp.as_ref().zip(filter).map(|(seccomp, program)| Loadable {
+            program,
+            flags: seccomp.flags,
+            listens: seccomp.listener.is_some(),
+        });
+        let privileged = nix::unistd::geteuid().is_root();
+        if privileged {
+            process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
+        }
+        let first = process.cpu_affinity.as_ref().and_then(|a| a.initial.as_deref());
+        if let Some(cpus) = first {
+            // Inherited by the child, which is born in its cgroup.
+            attributes::cpu_affinity(0, cpus).context("process.execCPUAffinity.initial")?;
+        }
+        let birth = Birth::of(template.namespaces, privileged);
+        let joins_pid = birth == Birth::Child && template.namespaces & libc::CLONE_NEWPID as u64 != 0;
+        let progress = SharedWord::new().call(|| "mmap a shared page".into())?;
+        let (ours, theirs) = Channel::pair()?;
+        let waits = record.intel_rdt.is_some();
+        let cloned = {
+            let inside = PidNamespaceVisit::enter(joins_pid.then_some(container.as_fd()))?;
+            let cloned = ns::clone3(0, cgroup.into_fd(), Parent::Caller);
+            if matches!(cloned, Ok(Cloned::Child)) {
+                inside.stay();
+            }
+            cloned
+        };
+        let (pid, pidfd) = match cloned {
+            Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
+            Ok(Cloned::Child) => exec::run(
+                Exec {
+                    process,
+                    progress,
+                    birth,
+                    container,
+                    namespaces: template.namespaces,
+                    root,
+                    cgroup,
+                    labels,
+                    seccomp,
+                    keyring: template.keyring.then_some(record.id.as_str()),
+                    console_socket,
+                    preserve_fds: args.preserve_fds,
+                    waits,
+                    not_ours: vec![ours.as_fd().as_raw_fd(), entry.dir().as_raw_fd()],
+                },
+                &theirs,
+            ),
+            // The namespace takes no more processes once its first one is gone, the cgroup none when it is removed.
+            Err(Errno::ENOMEM | Errno::ENODEV) if entry.process()?.is_none() => {
+                bail!("cannot exec in a stopped container")
+            }
+            Err(errno) => return Err(errno).call(|| "clone3".into()),
+        };
+        drop((theirs, console_socket));
+        let dialogue = Dialogue::new(ours, progress);
+        let mut started = InitProcess { pid, pidfd };
+        let listener = |pid: i32, fd: OwnedFd| send_listener(record, template, init, pid, fd);
+        let dialogue_with = |started: &mut InitProcess| -> Result<()> {
+            if let Some((root, group)) = &record.intel_rdt {
+                group.join(root, started.pid)?;
+                dialogue.channel.tell_init(ToInit::Go)?;
+            }
+            if birth == Birth::Grandchild {
+                *started = dialogue.hear_birth(started)?;
+            }
+            let pid = started.pid;
+            dialogue.until_executed(started, &|fd| listener(pid, fd))
+        };
+        if let Err(error) = dialogue_with(&mut started) {
+            started.end().with_context(|| format!("after {error:#}"))?;
+            return Err(error);
+        }
+        Ok(started)
+    }
+}
+
+/// The root filesystem of a container that shares the runtime's mount namespace.
+fn open_root(record: &Record) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(&record.rootfs, flags, Mode::empty()).call(|| format!("open {}", record.rootfs.display()))
+}
+
+/// Hands the seccomp listener of process `pid` to the agent that the config names.
+fn send_listener(record: &Record, template: &Template, init: i32, pid: i32, fd: OwnedFd) -> Result<()> {
+    let listener = template.seccomp.as_ref().and_then(|s| s.listener.as_ref());
+    let listener = listener.context("a seccomp listener that the container does not have")?;
+    let state = record.state(Status::Running, Some(init));
+    let message = ContainerProcessState::new(&record.oci_version, pid, &listener.metadata, &state);
+    notify::send(&listener.path, fd.as_fd(), &message.json()?)
+}
