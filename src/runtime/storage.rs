@@ -388,6 +388,7 @@ pub struct ShownMount {
 pub fn mounts(context: &Context, id: &str) -> Result<Vec<ShownMount>> {
     let entry = context.store().open(id, Access::Read)?;
     let record = Record::of(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed"))?;
+    let holder = record.holder();
     let Some(storage) = record.storage else { return Ok(Vec::new()) };
     let store = Store::new(storage.volume_root);
     storage
@@ -410,10 +411,15 @@ pub fn mounts(context: &Context, id: &str) -> Result<Vec<ShownMount>> {
                     propagation,
                 });
             };
-            let driver = store.read(&name)?.and_then(|volume| volume.metadata().ok()).map(|metadata| metadata.driver);
+            let volume = store.read(&name)?;
+            let driver = volume.as_ref().and_then(|volume| volume.metadata().ok()).map(|metadata| metadata.driver);
+            let plugin = match (&volume, &holder) {
+                (Some(volume), Some(holder)) => volume.plugin_mount(holder)?.and_then(|mount| mount.path),
+                _ => None,
+            };
             Ok(ShownMount {
                 kind: "volume",
-                source: store.data_path(&name),
+                source: plugin.unwrap_or_else(|| store.data_path(&name)),
                 name: Some(name),
                 destination: mount.destination,
                 driver: Some(driver.unwrap_or_else(|| crate::plan::volume::LOCAL.into())),

@@ -7,8 +7,10 @@ use crate::log;
 use crate::plan::volume::check_name;
 use crate::rootfs::copy::{Top, copy_tree};
 use crate::store::{self, Access};
+use crate::volumes::driver::Shown;
 use crate::volumes::{
-    ANONYMOUS_LABEL, Durable, Holder, Metadata, NoSuchVolume, Store, anonymous_name, check_same, driver, let_go,
+    ANONYMOUS_LABEL, Durable, Holder, Metadata, NoSuchVolume, Store, Volume, anonymous_name, check_same, driver,
+    let_go, natural,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -58,7 +60,7 @@ pub fn create(context: &Context, new: NewVolume) -> Result<String> {
     let metadata = Metadata::new(new.driver.as_deref(), new.labels, new.options, anonymous);
     driver::check(&metadata)?;
     loop {
-        if store.make(&name, &metadata, Durable::Yes, |_| Ok(()))?.is_some() {
+        if store.make(&name, &metadata, Durable::Yes, |volume| driver::make(volume, &metadata))?.is_some() {
             return Ok(name);
         }
         // It may be removed again in between.
@@ -86,11 +88,19 @@ pub enum Force {
 pub fn remove(context: &Context, name: &str, force: Force) -> Result<()> {
     let store = context.volumes()?;
     let Some(volume) = store.lock(name)? else {
-        return if force == Force::Yes { Ok(()) } else { Err(NoSuchVolume(name.to_owned()).into()) };
+        return match foreign(name, &mut |error| log::warn(format_args!("{error:#}")))? {
+            Some((plugin, _)) => plugin.remove(name).with_context(|| format!("remove {name}")),
+            None if force == Force::Yes => Ok(()),
+            None => Err(NoSuchVolume(name.to_owned()).into()),
+        };
     };
-    if force == Force::No {
-        volume.metadata()?;
-        driver::settle(&volume).with_context(|| format!("remove {name}"))?;
+    let damaged = volume.metadata().is_err();
+    if !(damaged && force == Force::Yes) {
+        match driver::discard(&volume) {
+            // What a plugin kept that is no more is not to be had by keeping the name.
+            Err(error) if force == Force::Yes && driver::is_missing(&error) => {}
+            discarded => discarded.with_context(|| format!("remove {name}"))?,
+        }
     }
     volume.remove(&store).with_context(|| format!("remove {name}"))?;
     store.sweep()
@@ -100,29 +110,125 @@ pub fn remove(context: &Context, name: &str, force: Force) -> Result<()> {
 #[derive(Debug)]
 pub struct Listed {
     pub name: String,
+    /// Empty where a plugin has it nowhere for now.
     pub mountpoint: PathBuf,
     pub metadata: Metadata,
     /// Containers and commands that use it.
     pub users: Vec<String>,
+    /// `local` or, of a plugin, `global`.
+    pub scope: String,
+    /// What a plugin has to say of it.
+    pub status: serde_json::Map<String, serde_json::Value>,
 }
 
-/// One volume.
+impl Listed {
+    /// As the store has it.
+    fn of(volume: &Volume) -> Result<Listed> {
+        let (metadata, users) = (volume.metadata()?, volume.users()?);
+        let mountpoint = if metadata.is_local() { volume.data_path() } else { PathBuf::new() };
+        let scope = "local".to_owned();
+        Ok(Listed { name: volume.name().to_owned(), mountpoint, metadata, users, scope, status: Default::default() })
+    }
+
+    /// One that only a plugin knows.
+    fn foreign(driver: &str, shown: Shown) -> Listed {
+        let new = Metadata::new(Some(driver), BTreeMap::new(), BTreeMap::new(), false);
+        let metadata = Metadata { created: String::new(), ..new };
+        let listed = Listed {
+            name: shown.name.clone(),
+            mountpoint: PathBuf::new(),
+            metadata,
+            users: Vec::new(),
+            scope: "local".into(),
+            status: Default::default(),
+        };
+        listed.with(shown)
+    }
+
+    /// With what its plugin says.
+    fn with(mut self, shown: Shown) -> Listed {
+        self.mountpoint = shown.mountpoint.into();
+        self.status = shown.status;
+        if !shown.created_at.is_empty() {
+            self.metadata.created = shown.created_at;
+        }
+        self
+    }
+}
+
+/// A volume that is not in the store, and the plugin that has it.
+fn foreign(name: &str, warn: &mut dyn FnMut(anyhow::Error)) -> Result<Option<(driver::Plugin, Listed)>> {
+    for (driver, plugin) in driver::plugins(warn)? {
+        // To each its own words for what it does not have.
+        if let Ok(Some(shown)) = plugin.get(name) {
+            let listed = Listed { scope: plugin.scope(), ..Listed::foreign(&driver, shown) };
+            return Ok(Some((plugin, listed)));
+        }
+    }
+    Ok(None)
+}
+
+/// One volume, of the store or of a plugin, which is asked.
 pub fn inspect(context: &Context, name: &str) -> Result<Listed> {
-    let volume = context.volumes()?.get(name)?;
-    let (metadata, users) = (volume.metadata()?, volume.users()?);
-    Ok(Listed { name: name.to_owned(), mountpoint: volume.data_path(), metadata, users })
+    let Some(volume) = context.volumes()?.read(name)? else {
+        let found = foreign(name, &mut |error| log::warn(format_args!("{error:#}")))?;
+        return found.map(|(_, listed)| listed).ok_or_else(|| NoSuchVolume(name.to_owned()).into());
+    };
+    let listed = Listed::of(&volume)?;
+    if listed.metadata.is_local() {
+        return Ok(listed);
+    }
+    let asked = || -> Result<Listed> {
+        let plugin = driver::Plugin::find(&listed.metadata.driver)?;
+        let shown = plugin.get(name)?.with_context(|| format!("plugin {} has it no more", listed.metadata.driver))?;
+        Ok(Listed { scope: plugin.scope(), ..listed.with(shown) })
+    };
+    asked().with_context(|| format!("volume {name}"))
 }
 
-/// All volumes. One that is damaged is a warning, one that has just gone is nothing.
+/// The volumes of the store. One that is damaged is a warning, one that has just gone is nothing.
 pub fn list(context: &Context, warn: &mut dyn FnMut(String)) -> Result<Vec<Listed>> {
-    let mut listed = Vec::new();
-    for name in context.volumes()?.names()? {
-        match inspect(context, &name) {
+    let (store, mut listed) = (context.volumes()?, Vec::new());
+    for name in store.names()? {
+        match store.get(&name).and_then(|volume| Listed::of(&volume)) {
             Ok(volume) => listed.push(volume),
-            Err(_) if context.volumes()?.read(&name).is_ok_and(|volume| volume.is_none()) => {}
+            Err(_) if store.read(&name).is_ok_and(|volume| volume.is_none()) => {}
             Err(error) => warn(format!("{error:#}")),
         }
     }
+    Ok(listed)
+}
+
+/// The same with all that plugins have. One that does not answer is a warning.
+pub fn list_all(context: &Context, warn: &mut dyn FnMut(String)) -> Result<Vec<Listed>> {
+    let mut listed = list(context, warn)?;
+    let plugins = driver::plugins(&mut |error| warn(format!("{error:#}")))?;
+    if plugins.is_empty() {
+        return Ok(listed);
+    }
+    for (driver, plugin) in plugins {
+        let shown = match plugin.list() {
+            Ok(shown) => shown,
+            Err(error) => {
+                warn(format!("{error:#}"));
+                continue;
+            }
+        };
+        let scope = plugin.scope();
+        for shown in shown {
+            let known = listed.iter().position(|known| known.name == shown.name);
+            match known {
+                Some(index) if listed[index].metadata.driver == driver => {
+                    let known = listed.swap_remove(index);
+                    listed.push(Listed { scope: scope.clone(), ..known.with(shown) });
+                }
+                // Another one has the name here.
+                Some(_) => {}
+                None => listed.push(Listed { scope: scope.clone(), ..Listed::foreign(&driver, shown) }),
+            }
+        }
+    }
+    listed.sort_by(|a, b| natural(&a.name, &b.name));
     Ok(listed)
 }
 
@@ -168,6 +274,7 @@ pub fn rename(context: &Context, from: &str, to: &str) -> Result<()> {
     let users = volume.users()?;
     ensure!(users.is_empty(), "rename {from}: volume is in use - [{}]", users.join(", "));
     let mut metadata = volume.metadata()?;
+    ensure!(metadata.is_local(), "rename {from}: plugin {} knows it by this name", metadata.driver);
     if metadata.anonymous {
         // With a name it is not for prune any more. Before the rename: what is killed in between keeps too much.
         metadata.anonymous = false;

@@ -59,7 +59,7 @@ pub fn take(
 ) -> Result<Taken> {
     let (volume, metadata) = find_or_make(store, wish, holder)?;
     volume.hold(holder)?;
-    let Source { data, mut path } = driver::attach(&volume, &metadata)?;
+    let Source { data, mut path } = driver::attach(&volume, &metadata, holder)?;
     if metadata.has_own_data() {
         copy_up::recover(&volume, data.as_fd())?;
     }
@@ -89,7 +89,10 @@ fn find_or_make(store: &Store, wish: &Wish, holder: &Holder) -> Result<(Volume, 
         driver::check(&metadata)?;
         let durable = if anonymous { Durable::No } else { Durable::Yes };
         // With its first user from the start: a prune in between finds it in use.
-        if let Some(volume) = store.make(wish.name, &metadata, durable, |volume| volume.hold(holder))? {
+        if let Some(volume) = store.make(wish.name, &metadata, durable, |volume| {
+            driver::make(volume, &metadata)?;
+            volume.hold(holder)
+        })? {
             return Ok((volume, metadata));
         }
     }
@@ -178,6 +181,7 @@ pub fn release(store: &Store, name: &str, holder: &Holder, remove: Remove) -> Re
     if remove == Remove::No || !volume.users()?.is_empty() {
         return Ok(());
     }
+    driver::discard(&volume)?;
     volume.remove(store)
 }
 

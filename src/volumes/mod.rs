@@ -14,5 +14,5 @@ mod volume;
 
 pub use hold::{Remove, Taken, Wish, anonymous_name, check_same, let_go, release, take};
 pub use metadata::{ANONYMOUS_LABEL, Metadata};
-pub use store::{Durable, NoSuchVolume, Store};
+pub use store::{Durable, NoSuchVolume, Store, natural};
 pub use volume::{Holder, Pin, Volume};

@@ -297,7 +297,7 @@ pub(super) fn unlink(at: BorrowedFd, name: &str) -> Result<()> {
 }
 
 /// Digits by their value: `data2` before `data10`.
-fn natural(a: &str, b: &str) -> Ordering {
+pub fn natural(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     let digits = |s: &[u8]| s.iter().take_while(|c| c.is_ascii_digit()).count();
     while let (Some(x), Some(y)) = (a.first(), b.first()) {

@@ -46,6 +46,23 @@ pub struct Holder {
     pub created: String,
 }
 
+/// What a plugin has mounted for a container: the id by which it knows that, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginMount {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// What is on file of a holder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Reference {
+    #[serde(flatten)]
+    holder: Holder,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mount: Option<PluginMount>,
+}
+
 /// A command that reads a volume for a while: it cannot be removed meanwhile. Ends with the process, however that ends.
 #[derive(Debug)]
 pub struct Pin {
@@ -132,21 +149,37 @@ impl Volume {
 
     /// Registers a container as a user of the volume. Once is enough.
     pub fn hold(&self, holder: &Holder) -> Result<()> {
-        let mut holders = self.holders_of(&holder.id)?;
-        holders.retain(|other| other.state != holder.state);
-        holders.push(holder.clone());
-        self.write(&ref_name(&holder.id), &holders, Durable::No)
+        let mut references = self.references_of(&holder.id)?;
+        let old = references.iter().position(|other| other.holder.state == holder.state);
+        // What a plugin has mounted for one of this name before is given back with this one.
+        let mount = old.and_then(|old| references.swap_remove(old).mount);
+        references.push(Reference { holder: holder.clone(), mount });
+        self.write(&ref_name(&holder.id), &references, Durable::No)
     }
 
     /// Takes the container off the list. That it is not on it is as good.
     pub fn release(&self, holder: &Holder) -> Result<()> {
         // A list that cannot be read holds nobody else that we would know of.
-        let mut holders = self.holders_of(&holder.id).unwrap_or_default();
-        holders.retain(|other| other.state != holder.state);
-        if holders.is_empty() {
+        let mut references = self.references_of(&holder.id).unwrap_or_default();
+        references.retain(|other| other.holder.state != holder.state);
+        if references.is_empty() {
             return unlink(self.dir(), &ref_name(&holder.id));
         }
-        self.write(&ref_name(&holder.id), &holders, Durable::No)
+        self.write(&ref_name(&holder.id), &references, Durable::No)
+    }
+
+    /// What a plugin has mounted for a container that uses the volume.
+    pub fn plugin_mount(&self, holder: &Holder) -> Result<Option<PluginMount>> {
+        let references = self.references_of(&holder.id)?;
+        Ok(references.into_iter().find(|other| other.holder.state == holder.state).and_then(|other| other.mount))
+    }
+
+    /// Notes it, for a container that is registered.
+    pub fn set_plugin_mount(&self, holder: &Holder, mount: Option<PluginMount>) -> Result<()> {
+        let mut references = self.references_of(&holder.id)?;
+        let own = references.iter_mut().find(|other| other.holder.state == holder.state);
+        own.with_context(|| format!("container {} does not use volume {}", holder.id, self.name))?.mount = mount;
+        self.write(&ref_name(&holder.id), &references, Durable::No)
     }
 
     /// All containers that use the volume.
@@ -237,8 +270,12 @@ impl Volume {
     }
 
     fn holders_of(&self, id: &str) -> Result<Vec<Holder>> {
-        let holders: Vec<Holder> = self.read(&ref_name(id))?.unwrap_or_default();
-        Ok(holders.into_iter().map(|holder| Holder { id: id.to_owned(), ..holder }).collect())
+        let own = |reference: Reference| Holder { id: id.to_owned(), ..reference.holder };
+        Ok(self.references_of(id)?.into_iter().map(own).collect())
+    }
+
+    fn references_of(&self, id: &str) -> Result<Vec<Reference>> {
+        Ok(self.read(&ref_name(id))?.unwrap_or_default())
     }
 
     fn refs(&self) -> Result<OwnedFd> {

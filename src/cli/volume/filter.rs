@@ -78,6 +78,8 @@ mod tests {
             mountpoint: "/v".into(),
             metadata: Metadata::new(None, labels, Default::default(), false),
             users: users.iter().map(|user| (*user).to_owned()).collect(),
+            scope: "local".into(),
+            status: Default::default(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! `volume ls`.
 
 use super::template::Template;
-use super::{Listed, all, filter};
+use super::{Listed, filter};
 use crate::cli::args::{Flag, Matches};
 use crate::cli::{Command, Globals, print};
+use crate::log;
+use crate::runtime::volume;
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -32,7 +34,8 @@ fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
     let texts = matches.texts(&FILTER)?;
     let filters = filter::parse(&texts, &["dangling", "driver", "label", "name"])?;
     let mut rows = Vec::new();
-    for volume in all(globals)? {
+    let listed = volume::list_all(&globals.volume_context(), &mut |text| log::warn(format_args!("{text}")))?;
+    for volume in listed {
         if filter::selects(&filters, &volume)? {
             rows.push(row(&volume));
         }
@@ -72,7 +75,7 @@ fn row(volume: &Listed) -> Value {
         "Links": "N/A",
         "Mountpoint": volume.mountpoint.to_string_lossy(),
         "Name": volume.name,
-        "Scope": "local",
+        "Scope": volume.scope,
         "Size": "N/A",
         "Status": "N/A",
     })

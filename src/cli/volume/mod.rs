@@ -43,7 +43,8 @@ const VOLUMES: Operand = Operand { name: "VOLUME...", required: true, verbatim: 
 
 const LABEL: Flag =
     Flag { name: "label", short: None, value: Some("KEY=VALUE"), help: "Give it a label; may be repeated" };
-const DRIVER: Flag = Flag { name: "driver", short: Some('d'), value: Some("NAME"), help: "Who keeps its data (local)" };
+const DRIVER: Flag =
+    Flag { name: "driver", short: Some('d'), value: Some("NAME"), help: "Who keeps its data: local, or a plugin" };
 const OPT: Flag =
     Flag { name: "opt", short: Some('o'), value: Some("KEY=VALUE"), help: "An option of the driver; may be repeated" };
 const FORMAT: Flag = Flag {
@@ -104,15 +105,19 @@ fn all_or(mut errors: Vec<anyhow::Error>) -> Result<i32> {
 /// The keys of `docker volume inspect`.
 fn inspected(volume: &Listed) -> Value {
     let map = |map: &BTreeMap<String, String>| if map.is_empty() { Value::Null } else { json!(map) };
-    json!({
+    let mut shown = json!({
         "CreatedAt": to_seconds(&volume.metadata.created),
         "Driver": volume.metadata.driver,
         "Labels": map(&volume.metadata.labels),
         "Mountpoint": volume.mountpoint.to_string_lossy(),
         "Name": volume.name,
         "Options": map(&volume.metadata.options),
-        "Scope": "local",
-    })
+        "Scope": volume.scope,
+    });
+    if !volume.status.is_empty() {
+        shown["Status"] = volume.status.clone().into();
+    }
+    shown
 }
 
 /// As Docker shows times: without the fraction.

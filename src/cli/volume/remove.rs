@@ -12,8 +12,8 @@ pub const REMOVE: Command = Command {
     about: "Remove volumes that no container uses",
     details: "\
 A container that has stopped and is not deleted uses its volumes still. --force does
-not change that; it makes light of volumes that are missing, or whose volume.json is
-damaged.",
+not change that; it makes light of volumes that are missing, whose volume.json is
+damaged, or whose plugin is no more.",
     flags: &[&[FORCE]],
     operands: &[VOLUMES],
     run: remove,

@@ -4,12 +4,17 @@
 
 mod local;
 mod mounted;
+mod plugin;
 mod resolve;
 
 use super::metadata::Metadata;
-use super::volume::{Holder, Volume};
-use anyhow::{Context, Result, bail, ensure};
+use super::volume::{Holder, PluginMount, Volume};
+use crate::sys::{Call, random};
+use anyhow::{Context, Result, ensure};
 use local::Local;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+pub use plugin::{Plugin, Shown};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -25,23 +30,68 @@ pub struct Source {
 /// Refuses what there is no driver for, and options that the driver does not know, before anything is made.
 pub fn check(metadata: &Metadata) -> Result<()> {
     if !metadata.is_local() {
-        bail!("error looking up volume plugin {0}: plugin \"{0}\" not found", metadata.driver);
+        return plugin::check(&metadata.driver);
     }
     let local = Local::parse(&metadata.options)?;
     ensure!(local.size.is_none(), "quota size requested but no quota support");
     Ok(())
 }
 
+/// Makes what the driver has to have of a volume that is being made.
+pub fn make(volume: &Volume, metadata: &Metadata) -> Result<()> {
+    if metadata.is_local() {
+        return Ok(());
+    }
+    Plugin::find(&metadata.driver)?.create(volume.name(), &metadata.options)
+}
+
 /// Makes the data ready for the container, which is registered as a user: what has to be mounted is, if this is its first
 /// user. Of a locked volume.
-pub fn attach(volume: &Volume, metadata: &Metadata) -> Result<Source> {
-    if !metadata.has_own_data() {
-        check(metadata)?;
-        if let Some(wanted) = Local::parse(&metadata.options)?.mount {
-            mounted::mount(volume, &wanted).with_context(|| format!("volume {}", volume.name()))?;
-        }
+pub fn attach(volume: &Volume, metadata: &Metadata, holder: &Holder) -> Result<Source> {
+    if !metadata.is_local() {
+        return attach_plugin(volume, metadata, holder).with_context(|| format!("volume {}", volume.name()));
+    }
+    if !metadata.has_own_data()
+        && let Some(wanted) = Local::parse(&metadata.options)?.mount
+    {
+        mounted::mount(volume, &wanted).with_context(|| format!("volume {}", volume.name()))?;
     }
     Ok(Source { data: volume.data()?, path: volume.data_path() })
+}
+
+/// A plugin counts its users by ids. The container's is noted before it is used, so that whoever comes after a killed
+/// command can give it back.
+fn attach_plugin(volume: &Volume, metadata: &Metadata, holder: &Holder) -> Result<Source> {
+    let plugin = Plugin::find(&metadata.driver)?;
+    let noted = volume.plugin_mount(holder)?;
+    let known = match &noted {
+        // For another mount of the same container.
+        Some(PluginMount { path: Some(_), .. }) => plugin.path(volume.name())?,
+        _ => None,
+    };
+    let id = match noted {
+        Some(noted) => noted.id,
+        None => random::hex::<32>().call(|| "getrandom".into())?,
+    };
+    let path = match known {
+        Some(path) => path,
+        None => {
+            volume.set_plugin_mount(holder, Some(PluginMount { id: id.clone(), path: None }))?;
+            match plugin.mount(volume.name(), &id) {
+                // It did not: there is nothing to give back. After any other error it may have.
+                Err(error) if plugin::has_refused(&error) => {
+                    volume.set_plugin_mount(holder, None)?;
+                    return Err(error);
+                }
+                mounted => mounted?,
+            }
+        }
+    };
+    volume.set_plugin_mount(holder, Some(PluginMount { id, path: Some(path.clone()) }))?;
+    let data = open(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| format!("open {}", path.display()))
+        .with_context(|| format!("the mountpoint that plugin {} gave", metadata.driver))?;
+    Ok(Source { data, path })
 }
 
 /// Takes away for a container what [`attach`] did, before it is taken off the list of users: what is mounted goes with
@@ -53,7 +103,11 @@ pub fn detach(volume: &Volume, holder: &Holder) -> Result<()> {
         Err(_) if matches!(mounted::is_in_place(volume), Ok(false)) => return Ok(()),
         Err(error) => return Err(error),
     };
-    if metadata.has_own_data() || !metadata.is_local() || volume.has_others(holder)? {
+    if !metadata.is_local() {
+        let Some(PluginMount { id, .. }) = volume.plugin_mount(holder)? else { return Ok(()) };
+        return Plugin::find(&metadata.driver)?.unmount(volume.name(), &id);
+    }
+    if metadata.has_own_data() || volume.has_others(holder)? {
         return Ok(());
     }
     mounted::unmount(volume)
@@ -71,6 +125,38 @@ pub fn settle(volume: &Volume) -> Result<()> {
 /// Whether there may be something for [`settle`] to do.
 pub fn is_mounted(volume: &Volume) -> Result<bool> {
     mounted::is_in_place(volume)
+}
+
+/// Takes away what the driver has of a volume that nobody uses and that is to be removed. Of a locked volume.
+///
+/// # Errors
+/// [`is_missing`] tells of a plugin that is no more.
+pub fn discard(volume: &Volume) -> Result<()> {
+    let metadata = volume.metadata()?;
+    if metadata.is_local() {
+        return settle(volume);
+    }
+    let users = volume.users()?;
+    ensure!(users.is_empty(), "volume is in use - [{}]", users.join(", "));
+    Plugin::find(&metadata.driver)?.remove(volume.name())
+}
+
+/// Whether the error is that there is no such plugin.
+pub fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<plugin::NotFound>().is_some()
+}
+
+/// Every plugin for volumes that can be found here, by its name; what is wrong with one goes to `warn`.
+pub fn plugins(warn: &mut dyn FnMut(anyhow::Error)) -> Result<BTreeMap<String, Plugin>> {
+    let mut plugins = BTreeMap::new();
+    for name in plugin::names()? {
+        match Plugin::find(&name) {
+            Ok(plugin) => drop(plugins.insert(name, plugin)),
+            Err(error) if error.downcast_ref::<plugin::NotForVolumes>().is_some() => {}
+            Err(error) => warn(error),
+        }
+    }
+    Ok(plugins)
 }
 
 /// Options for people: `o=size=1m type=tmpfs`.
