@@ -4,6 +4,7 @@
 
 mod process;
 mod repair;
+mod resources;
 mod strict;
 
 use crate::plan::{Problem, Problems};
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use process::ProcessFile;
 pub use repair::Misfits;
+pub use resources::{read_resources, resources};
 
 /// The largest config.json that is read, in bytes: far above what an engine writes, far below what would hurt.
 const MAX_SIZE: usize = 16 << 20;

@@ -91,6 +91,19 @@ impl Group {
         Ok(())
     }
 
+    /// Writes lines to the class's schemata. Returns the lines that the class had for these resources before.
+    pub fn update(&self, root: &Path, lines: &[String]) -> Result<Vec<String>> {
+        let directory = open_directory(root)?;
+        let path = format!("{}/schemata", self.class);
+        let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
+        let present = read(&directory, &path)?;
+        let touched = |line: &&str| lines.iter().any(|new| resource(new) == resource(line));
+        let before = present.lines().filter(touched).map(|line| line.trim().to_owned()).collect();
+        let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        write(&directory, &path, &text).map_err(|e| explain(e, root))?;
+        Ok(before)
+    }
+
     /// Puts process `pid`, and with it what it will fork, into the class and the monitoring group.
     pub fn join(&self, root: &Path, pid: libc::pid_t) -> Result<()> {
         let directory = open_directory(root)?;
@@ -338,6 +351,17 @@ mod tests {
             "last_cmd_status: out of range: linux.intelRdt: open new/schemata: no such file or directory (ENOENT)";
         assert_eq!(format!("{error:#}"), text);
         assert!(!tree.exists("new"));
+    }
+
+    #[test]
+    fn schemata_are_updated() {
+        let tree = Tree::new("update");
+        let group = Group::create(&tree.0, "c1", &plan("shared", true, &[], 0)).unwrap();
+        let before = group.update(&tree.0, &["L3:0=f".into()]).unwrap();
+        assert_eq!(before, ["L3:0=00ff;1=ffff"]);
+        assert_eq!(tree.text("shared/schemata"), "L3:0=f\n");
+        fs::remove_file(tree.0.join("shared/schemata")).unwrap();
+        assert!(group.update(&tree.0, &before).is_err());
     }
 
     #[test]

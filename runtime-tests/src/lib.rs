@@ -7,6 +7,7 @@
 //! A test of what a peer cannot do says so with [`needs!`] and is skipped there.
 
 pub mod case;
+pub mod cgroups;
 pub mod command;
 pub mod config;
 pub mod console;

@@ -4,8 +4,9 @@
 
 use super::strict::Strict;
 use crate::plan::{Problem, place};
-use oci_spec::runtime::{Capability, Spec};
+use oci_spec::runtime::{Capability, LinuxResources, Spec};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use serde_path_to_error::Segment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,20 +99,37 @@ pub fn read(mut value: Value) -> Result<(Spec, Misfits, Vec<String>), Vec<Proble
     };
     let mut warnings = Vec::new();
     bridge(config, &mut warnings);
+    fit(value, "config.json").map(|(spec, misfits)| (spec, misfits, warnings))
+}
+
+/// As [`read`], for `linux.resources` in a file of their own.
+pub fn read_resources(mut value: Value) -> Result<(LinuxResources, Misfits), Vec<Problem>> {
+    let Some(resources) = value.as_object_mut() else {
+        return Err(vec![Problem::new("resources", format!("is {}, not an object", kind(&value)))]);
+    };
+    resources.iter_mut().filter(|(name, _)| *name != "unified").for_each(|(_, section)| drop_nulls(section));
+    resources.retain(|_, section| !section.is_null());
+    bridge_resources(resources);
+    fit(value, "resources")
+}
+
+/// What of `value` fits the type, and what does not. `whole` is what `value` is called.
+fn fit<T: DeserializeOwned>(mut value: Value, whole: &str) -> Result<(T, Misfits), Vec<Problem>> {
     let mut misfits = Misfits::default();
     loop {
-        let error = match serde_path_to_error::deserialize::<_, Spec>(Strict(&value)) {
-            Ok(spec) => return Ok((spec, misfits, warnings)),
+        let error = match serde_path_to_error::deserialize::<_, T>(Strict(&value)) {
+            Ok(typed) => return Ok((typed, misfits)),
             Err(error) => error,
         };
         if misfits.problems.len() == MOST_MISFITS {
-            misfits
-                .problems
-                .push(Problem::new("config.json", "has more misfits than these; the rest is not looked at"));
+            misfits.problems.push(Problem::new(whole, "has more misfits than these; the rest is not looked at"));
             return Err(misfits.problems);
         }
         let path = own_path(error.path());
-        if let Err(last) = take_out(&mut value, &path, &error.inner().to_string(), &mut misfits) {
+        if let Err(mut last) = take_out(&mut value, &path, &error.inner().to_string(), &mut misfits) {
+            if last.place.is_empty() {
+                last.place = whole.to_string();
+            }
             misfits.problems.push(last);
             return Err(misfits.problems);
         }
@@ -168,7 +186,7 @@ fn take_out(value: &mut Value, path: &[Step], message: &str, misfits: &mut Misfi
     };
     match gone {
         Some(_) => Ok(()),
-        None => Err(Problem::new(if place.is_empty() { "config.json" } else { &place }, plain(message))),
+        None => Err(Problem::new(place, plain(message))),
     }
 }
 
@@ -240,9 +258,7 @@ fn bridge(config: &mut Map<String, Value>, warnings: &mut Vec<String>) {
     }
     let resources = config.get_mut("linux").and_then(|linux| linux.get_mut("resources"));
     if let Some(resources) = resources.and_then(Value::as_object_mut) {
-        // Without a limit there is none, while oci-spec would make it 0, for which nothing could be forked.
-        resources
-            .retain(|name, value| name != "pids" || value.as_object().is_none_or(|pids| pids.contains_key("limit")));
+        bridge_resources(resources);
     }
     let Some(process) = config.get_mut("process").and_then(Value::as_object_mut) else { return };
     process.entry("user").or_insert_with(|| json!({}));
@@ -256,6 +272,11 @@ fn bridge(config: &mut Map<String, Value>, warnings: &mut Vec<String>) {
         affinity.values_mut().for_each(tidy_list);
         affinity.retain(|_, list| list != "");
     }
+}
+
+/// Without a limit there is none, while oci-spec would make it 0, for which nothing could be forked.
+fn bridge_resources(resources: &mut Map<String, Value>) {
+    resources.retain(|name, value| name != "pids" || value.as_object().is_none_or(|pids| pids.contains_key("limit")));
 }
 
 /// Absent and null are the same, as for the Go bindings that engines write with.

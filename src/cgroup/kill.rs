@@ -8,11 +8,14 @@ use crate::sys::{Call, Errno, pidfd};
 use anyhow::{Result, bail};
 use nix::poll::{PollFd, PollFlags};
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// After SIGKILL only the kernel can hold a process back (state D); it gets this long.
 const DEATH: Duration = Duration::from_secs(10);
+/// How long the processes may take to freeze before they are sent a signal.
+const HOLD: Duration = Duration::from_secs(1);
 /// pidfds open at one time.
 const BATCH: usize = 256;
 
@@ -39,25 +42,50 @@ impl Groups {
     }
 
     /// v1 only: new processes of a freezing cgroup are frozen too, so nobody outruns the signals.
-    fn freeze(&self, state: &str) -> Result<()> {
+    fn freeze(&self) -> Result<()> {
         let Some(group) = self.freezer.map(|i| &self.v1[i]) else { return Ok(()) };
-        match group.try_write("freezer.state", state) {
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
-            result => result.call(|| format!("write {state} to {}/freezer.state", group.shown().display())),
-        }
+        unless_gone(group, "freezer.state", group.try_write("freezer.state", "FROZEN"))
+    }
+
+    /// v1 only, with every cgroup below: a container may have frozen some of its own, and in them SIGKILL would wait.
+    fn thaw(&self) -> Result<()> {
+        let Some(group) = self.freezer.map(|i| &self.v1[i]) else { return Ok(()) };
+        let Some(top) = tree::open(group.root(), group.path())? else { return Ok(()) };
+        let mut thaw = |directory: BorrowedFd| {
+            let written = super::group::write(directory, Path::new("freezer.state"), "THAWED");
+            unless_gone(group, "freezer.state", written)
+        };
+        tree::walk(top, &mut thaw, &mut |_, _| Ok(()))
+    }
+
+    /// Freezes those that are to be signalled; what is still on its way after a moment is not waited for.
+    fn hold(&self) -> Result<()> {
+        let Some(group) = &self.v2 else { return self.freeze() };
+        unless_gone(group, "cgroup.freeze", group.try_write("cgroup.freeze", "1"))?;
+        wait::for_event(group, "frozen", "1", Instant::now() + HOLD).map(drop)
+    }
+
+    fn release(&self) -> Result<()> {
+        let Some(group) = &self.v2 else { return self.thaw() };
+        unless_gone(group, "cgroup.freeze", group.try_write("cgroup.freeze", "0"))
     }
 
     /// `cgroup.kill`, which reaches the frozen and the forking ones in one step.
     fn kill_v2(&self) -> Result<()> {
         let Some(group) = &self.v2 else { return Ok(()) };
-        match group.try_write("cgroup.kill", "1") {
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
-            result => result.call(|| format!("write 1 to {}/cgroup.kill", group.shown().display())),
-        }
+        unless_gone(group, "cgroup.kill", group.try_write("cgroup.kill", "1"))
     }
 
     fn signal_target(&self) -> &[Group] {
         self.v2.as_ref().map_or(&self.v1, std::slice::from_ref)
+    }
+}
+
+/// A cgroup that is gone has nobody to act on.
+fn unless_gone(group: &Group, file: &str, written: nix::Result<()>) -> Result<()> {
+    match written {
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        result => result.call(|| format!("write to {}/{file}", group.shown().display())),
     }
 }
 
@@ -74,15 +102,37 @@ pub fn processes(groups: &[Group]) -> Result<Vec<i32>> {
     Ok(pids)
 }
 
+/// Whether processes are frozen while they are sent a signal, so that none can fork meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    Frozen,
+    No,
+}
+
 /// Sends `signal` to every process, and to those that appear meanwhile.
-pub fn signal_all(groups: &Groups, signal: i32) -> Result<()> {
+pub fn signal_all(groups: &Groups, signal: i32, hold: Hold) -> Result<()> {
     if signal == libc::SIGKILL {
         groups.kill_v2()?;
-        groups.freeze("FROZEN")?;
-        let result = signal_members(&groups.v1, &processes(&groups.v1)?, signal);
-        groups.freeze("THAWED")?;
-        return result;
+        return kill_members(groups);
     }
+    if hold == Hold::No {
+        return signal_each(groups, signal);
+    }
+    let result = groups.hold().and_then(|()| signal_each(groups, signal));
+    // Whatever came of it: they must not stay frozen.
+    groups.release()?;
+    result
+}
+
+/// SIGKILL to everybody in v1.
+fn kill_members(groups: &Groups) -> Result<()> {
+    groups.freeze()?;
+    let result = processes(&groups.v1).and_then(|pids| signal_members(&groups.v1, &pids, libc::SIGKILL));
+    groups.thaw()?;
+    result
+}
+
+fn signal_each(groups: &Groups, signal: i32) -> Result<()> {
     let mut seen = BTreeSet::new();
     loop {
         let pids = processes(groups.signal_target())?;
@@ -98,7 +148,7 @@ pub fn signal_all(groups: &Groups, signal: i32) -> Result<()> {
 pub fn kill_all(groups: &Groups) -> Result<()> {
     let deadline = Instant::now() + DEATH;
     groups.kill_v2()?;
-    groups.freeze("THAWED")?;
+    groups.thaw()?;
     if let Some(group) = &groups.v2 {
         wait_unpopulated(group, deadline)?;
     }
@@ -107,10 +157,7 @@ pub fn kill_all(groups: &Groups) -> Result<()> {
         if pids.is_empty() {
             return Ok(());
         }
-        groups.freeze("FROZEN")?;
-        let result = processes(&groups.v1).and_then(|pids| signal_members(&groups.v1, &pids, libc::SIGKILL));
-        groups.freeze("THAWED")?;
-        result?;
+        kill_members(groups)?;
         wait_gone(&groups.v1, deadline)?;
     }
 }

@@ -28,5 +28,6 @@ mod wait;
 
 pub use create::{Created, Intent, create, intend};
 pub use entry::{Entry, SubCgroup};
+pub use kill::Hold;
 pub use oom::{OomEvent, OomWatch};
 pub use record::Record;

@@ -76,8 +76,9 @@ impl Record {
 
     /// Sends a signal to every process in the cgroup and below it. Processes of a paused container get it when the
     /// container is resumed, SIGKILL at once.
-    pub fn signal_all(&self, signal: i32) -> Result<()> {
-        kill::signal_all(&self.groups()?, signal)
+    pub fn signal_all(&self, signal: i32, hold: kill::Hold) -> Result<()> {
+        let hold = if hold == kill::Hold::Frozen && self.is_frozen()? { kill::Hold::No } else { hold };
+        kill::signal_all(&self.groups()?, signal, hold)
     }
 
     /// Kills what is left in the cgroup and removes it with all that the container made below it, and those of its

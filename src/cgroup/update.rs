@@ -5,6 +5,7 @@ use super::record::{Record, Version};
 use super::resources::{self, Settings, Write};
 use super::{apply, controllers, devices};
 use crate::plan::Problem;
+use crate::plan::resources::limits::{Limit, Memory};
 use crate::plan::resources::{Policy, Resources};
 use crate::sys::Call;
 use anyhow::{Context, Result, anyhow, bail};
@@ -20,6 +21,9 @@ impl Record {
             bail!("the container has no cgroup of its own");
         }
         let next = current.updated_by(change);
+        if change.memory != Memory::default() {
+            agree(&next.memory, &change.memory)?;
+        }
         let mut notes = Vec::new();
         match self.apply_changed(&next, change, &mut notes) {
             Ok(()) => Ok((next, notes)),
@@ -57,6 +61,18 @@ impl Record {
         let group = &groups[index];
         let directory = group.directory().call(|| format!("open {}", group.shown().display()))?;
         devices::replace(policy, directory.as_fd()).context("devices")
+    }
+}
+
+/// A new value may not fit the one that is there.
+fn agree(next: &Memory, change: &Memory) -> Result<()> {
+    let (Some(Limit::To(limit)), Some(Limit::To(swap))) = (next.limit, next.swap) else { return Ok(()) };
+    match limit > swap {
+        false => Ok(()),
+        true if change.swap.is_none() => {
+            bail!("memory.limit: {limit} is above what memory and swap may be together, {swap} (memory.swap)")
+        }
+        true => bail!("memory.swap: {swap} is memory and swap together, but below the limit, {limit}"),
     }
 }
 

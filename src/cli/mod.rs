@@ -17,9 +17,11 @@ mod plan;
 mod ps;
 mod resume;
 mod run;
+mod size;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod version;
 mod volume;
 
@@ -56,6 +58,7 @@ static COMMANDS: &[Command] = &[
     kill::COMMAND,
     pause::COMMAND,
     resume::COMMAND,
+    update::COMMAND,
     ps::COMMAND,
     delete::COMMAND,
     list::COMMAND,

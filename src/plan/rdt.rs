@@ -50,20 +50,7 @@ fn check_clos_id(id: &str) -> Result<(), String> {
 /// The lines to write: l3CacheSchema, memBwSchema, schemata, in the order that config-linux.md asks for;
 /// and how many of them come from the first two.
 fn schemata(config: &LinuxIntelRdt, problems: &mut Vec<Problem>) -> (Vec<String>, usize) {
-    let mut lines = Vec::new();
-    // "SHOULD NOT contain newlines": some write several resources into it, and resctrl takes them one a line.
-    let l3 = config.l3_cache_schema().as_deref().unwrap_or_default();
-    lines.extend(l3.lines().filter(|line| !line.is_empty()).map(str::to_string));
-    if let Some(mb) = config.mem_bw_schema().as_deref().filter(|mb| !mb.is_empty()) {
-        let mut wrong = |message: &str| problems.push(Problem::new("linux.intelRdt.memBwSchema", message));
-        if !mb.starts_with("MB:") {
-            wrong("must start with \"MB:\"");
-        }
-        if mb.contains('\n') {
-            wrong("must not contain a line break");
-        }
-        lines.push(mb.to_string());
-    }
+    let mut lines = fixed_lines(config.l3_cache_schema().as_deref(), config.mem_bw_schema().as_deref(), problems);
     let fixed = lines.len();
     for (i, line) in config.schemata().iter().flatten().enumerate() {
         if line.is_empty() || line.contains('\n') {
@@ -73,4 +60,22 @@ fn schemata(config: &LinuxIntelRdt, problems: &mut Vec<Problem>) -> (Vec<String>
         lines.push(line.clone());
     }
     (lines, fixed)
+}
+
+/// The lines of l3CacheSchema and memBwSchema, of a config or an update.
+pub fn fixed_lines(l3: Option<&str>, mb: Option<&str>, problems: &mut Vec<Problem>) -> Vec<String> {
+    let mut lines = Vec::new();
+    // "SHOULD NOT contain newlines": some write several resources into it, and resctrl takes them one a line.
+    lines.extend(l3.unwrap_or_default().lines().filter(|line| !line.is_empty()).map(str::to_string));
+    if let Some(mb) = mb.filter(|mb| !mb.is_empty()) {
+        let mut wrong = |message: &str| problems.push(Problem::new("linux.intelRdt.memBwSchema", message));
+        if !mb.starts_with("MB:") {
+            wrong("must start with \"MB:\"");
+        }
+        if mb.contains('\n') {
+            wrong("must not contain a line break");
+        }
+        lines.push(mb.to_string());
+    }
+    lines
 }

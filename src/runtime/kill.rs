@@ -2,29 +2,61 @@
 
 use super::Context;
 use super::record::Record;
+use crate::cgroup::Hold;
+use crate::log;
 use crate::state::Status;
-use crate::store::Access;
+use crate::store::{Access, Entry};
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
 
-/// Sends `signal`; with `all`, to every process in the container's cgroup.
+/// Sends `signal` to the container's first process; with `all`, to every process in the container's cgroup.
 ///
-/// An error if the container is neither created nor running; with `all` a stopped one may still have processes.
+/// SIGKILL goes to all in any case where the container has no pid namespace of its own, because there nothing else ends
+/// the others. An error if the container has ended; not with `all`: engines make sure with it that nothing is left.
 pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     let entry = context.store().open(id, Access::Read)?;
-    if all {
-        let record = Record::of(&entry)?.context("the container's record is missing")?;
-        if record.cgroup.is_none() {
-            bail!("kill --all: the container has no cgroup of its own");
-        }
-        return record.cgroup.signal_all(signal).context("kill --all");
-    }
     let (status, _) = entry.status()?;
-    if !matches!(status, Status::Created | Status::Running | Status::Paused) {
-        bail!("container not running");
+    let lives = matches!(status, Status::Created | Status::Running | Status::Paused);
+    let record = Record::of(&entry)?;
+    if all && record.is_none() {
+        bail!("the container's record is missing");
     }
+    let kills = signal == Signal::SIGKILL as i32;
+    if let Some(record) = record.as_ref().filter(|record| all || (kills && record.shares_pids))
+        && reach_all(record, signal)?
+    {
+        return Ok(());
+    }
+    match (lives, all) {
+        (true, _) => signal_init(&entry, record.as_ref(), signal),
+        (false, true) => Ok(()),
+        (false, false) => bail!("container not running"),
+    }
+}
+
+/// Signals everything in the cgroup; false where there is nothing, or no cgroup to tell whose a process is.
+fn reach_all(record: &Record, signal: i32) -> Result<bool> {
+    if record.cgroup.is_none() {
+        if record.shares_pids || signal != Signal::SIGKILL as i32 {
+            log::warn(format_args!(
+                "{}: without a cgroup only the container's first process gets the signal",
+                record.id
+            ));
+        }
+        return Ok(false);
+    }
+    if record.cgroup.processes()?.is_empty() {
+        return Ok(false);
+    }
+    // In a pid namespace of its own, what init starts meanwhile dies with it.
+    let hold = if record.shares_pids { Hold::Frozen } else { Hold::No };
+    record.cgroup.signal_all(signal, hold).context("signal all processes")?;
+    Ok(true)
+}
+
+fn signal_init(entry: &Entry, record: Option<&Record>, signal: i32) -> Result<()> {
     let Some(init) = entry.pidfd()? else { bail!("container not running") };
     match pidfd::send_signal(init.as_fd(), signal) {
         Err(Errno::ESRCH) => bail!("container not running"),
@@ -32,7 +64,7 @@ pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     }
     // A frozen process of cgroup v1 dies only when it is thawed.
     if signal == Signal::SIGKILL as i32
-        && let Some(record) = Record::of(&entry)?
+        && let Some(record) = record
         && record.cgroup.is_frozen()?
     {
         record.cgroup.thaw().context("thaw the cgroup")?;

@@ -17,6 +17,7 @@ mod run;
 mod start;
 pub mod storage;
 mod terminal;
+mod update;
 pub mod volume;
 
 pub use crate::state::State;
@@ -29,6 +30,7 @@ pub use ps::{processes, table};
 pub use query::{list, state};
 pub use run::run;
 pub use start::start;
+pub use update::{Change, update};
 
 use crate::bundle::{Bundle, LoadError};
 use crate::host::Host;

@@ -3,6 +3,8 @@
 use super::storage::Storage;
 use crate::cgroup;
 use crate::plan::exec::Template;
+use crate::plan::namespaces::Namespace;
+use crate::plan::resources::Resources;
 use crate::plan::{Hooks, Plan};
 use crate::state::{HookState, Status};
 use crate::store::Entry;
@@ -34,6 +36,12 @@ pub struct Record {
     /// RFC 3339, UTC.
     pub created: String,
     pub cgroup: cgroup::Record,
+    /// The limits and device rules that are in force: those of the config, as `update` has changed them.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The container has no pid namespace that is only its own: the end of its first process ends no other.
+    #[serde(default)]
+    pub shares_pids: bool,
     /// Without a mount namespace of its own: where the container's mounts are in the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mounted: Option<HostMount>,
@@ -88,6 +96,8 @@ impl Record {
             owner,
             created,
             cgroup: cgroup::Record::none(),
+            resources: plan.cgroup.resources.clone(),
+            shares_pids: plan.namespaces.pid != Namespace::New,
             mounted: None,
             intel_rdt: None,
             storage: None,

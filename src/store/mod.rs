@@ -1,4 +1,4 @@
-//! The state directory: one directory a container, each file in it written once.
+//! The state directory: one directory a container, each file in it written whole.
 //!
 //! `<root>/<id>/` is locked (flock on the directory itself) by whoever changes the container. `container.json` is
 //! written before the first side effect of `create` and is what `delete` works from; `init.json` is written when init is
@@ -181,6 +181,15 @@ impl Entry {
         self.write_new(RECORD, record)
     }
 
+    /// Writes the intent anew, after a change of the container.
+    pub fn replace_record(&self, record: &impl Serialize) -> Result<()> {
+        match unlinkat(self.dir(), format!(".{RECORD}").as_str(), UnlinkatFlags::NoRemoveDir) {
+            // One is there only if an earlier change was killed.
+            Ok(()) | Err(Errno::ENOENT) => self.write_new(RECORD, record),
+            Err(errno) => Err(errno).call(|| format!("unlink .{RECORD} in the state directory")),
+        }
+    }
+
     /// Writes init's identity. From here on the container is created.
     pub fn write_init(&self, init: &InitRecord) -> Result<()> {
         self.write_new(INIT, init)
@@ -279,7 +288,7 @@ impl Entry {
             .call(|| format!("create {name} in the state directory"))?;
         let json = serde_json::to_vec(value).with_context(|| format!("serialise {name}"))?;
         std::fs::File::from(file).write_all(&json).call(|| format!("write {name} in the state directory"))?;
-        // A rename onto a new name: nobody ever reads half a file.
+        // By a rename: nobody ever reads half a file.
         nix::fcntl::renameat(self.dir(), temporary.as_str(), self.dir(), name)
             .call(|| format!("rename {name} in the state directory"))
     }

@@ -38,7 +38,7 @@ fn a_frozen_container_stands_still() {
             std::thread::yield_now();
         }
         record.freeze().unwrap();
-        record.signal_all(libc::SIGKILL).unwrap();
+        record.signal_all(libc::SIGKILL, Hold::No).unwrap();
         child.wait().unwrap();
         record.remove().unwrap();
     }

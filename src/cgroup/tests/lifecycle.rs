@@ -143,13 +143,13 @@ fn signals_reach_every_process() {
         let created = made(&at(&name()), &host);
         let record = created.record();
         let mut children = [sleeper(record), sleeper(record)];
-        record.signal_all(libc::SIGUSR1).unwrap();
+        record.signal_all(libc::SIGUSR1, Hold::No).unwrap();
         use std::os::unix::process::ExitStatusExt;
         for child in &mut children {
             assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGUSR1));
         }
         let mut child = sleeper(record);
-        record.signal_all(libc::SIGKILL).unwrap();
+        record.signal_all(libc::SIGKILL, Hold::No).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
         record.remove().unwrap();
     }
