@@ -10,6 +10,12 @@ pub fn own(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// `prctl(PR_SET_CHILD_SUBREAPER)`: orphans become the caller's children, and wait for it as zombies.
+pub fn become_subreaper() -> nix::Result<()> {
+    // SAFETY: no pointers are passed.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
 /// The size of a terminal, `(rows, columns)`.
 pub fn window_size(terminal: BorrowedFd) -> nix::Result<(u16, u16)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

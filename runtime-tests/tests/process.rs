@@ -196,6 +196,21 @@ fn rlimits_are_set() {
     }
 }
 
+/// Fewer than the runtime itself needs between setting the limit and executing the program.
+#[test]
+fn a_few_open_files() {
+    needs!(Rvol);
+    for (soft, hard) in [(0, 0), (3, 3), (5, 5), (3, 100), (63, 64)] {
+        let mut case = Case::new();
+        case.set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": soft, "hard": hard }]));
+        case.script("ulimit -S -n; ulimit -H -n");
+        assert_eq!(case.run().ok().stdout, format!("{soft}\n{hard}\n"));
+        let started = case.create_and_start();
+        case.wait_for_status("stopped");
+        assert_eq!(started.output(), format!("{soft}\n{hard}\n"));
+    }
+}
+
 #[test]
 fn rlimits_that_are_not_named_stay() {
     let mut case = Case::new();

@@ -5,8 +5,9 @@
 //! traced nor looked into (CVE-2016-9962), and keeps nothing of the host open once it is inside (CVE-2024-21626).
 
 use super::filter::{Filter, Loadable, Moment};
+use super::launch::{self, Launch};
 use super::steps::{Progress, Step};
-use super::{become_the_process, birth, console, fail, launch};
+use super::{birth, console, fail};
 use crate::cgroup;
 use crate::ipc::{Channel, FromInit};
 use crate::plan::Process;
@@ -104,22 +105,19 @@ fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infalli
         at.step(Step::Console, || set_up_console(process, socket))?;
     }
     let filter = Filter::of(Some(process), seccomp);
-    // As root first: the directory may be closed to the container's user.
-    let entered = launch::enter(&process.cwd).is_ok();
     at.step(Step::Identity, || {
         let last = process.cpu_affinity.as_ref().and_then(|a| a.last.as_deref());
-        last.map_or(Ok(()), |cpus| attributes::cpu_affinity(0, cpus)).context("process.execCPUAffinity.final")?;
-        become_the_process(process, labels, filter.right, &Procfs::open()?, &mut warn)
+        last.map_or(Ok(()), |cpus| attributes::cpu_affinity(0, cpus)).context("process.execCPUAffinity.final")
     })?;
-    if !entered {
-        at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
-    }
-    let launch = at.step(Step::Executable, || launch::prepare(process, &mut warn))?;
+    let launch = Launch::get_ready(process, labels, filter.right, at, &mut warn)?;
     at.step(Step::Wait, || launch::outlive_the_runtime(channel))?;
     if let Some(filter) = filter.at(Moment::BeforeReady) {
         at.step(Step::Seccomp, || filter.load(channel))?;
     }
-    at.step(Step::Signals, launch::reset_signals)?;
+    at.step(Step::Signals, || {
+        launch::stop_ignoring_signals()?;
+        launch.last_settings()
+    })?;
     if let Some(filter) = filter.at(Moment::AtStart) {
         at.step(Step::Seccomp, || filter.load(channel))?;
     }

@@ -1,10 +1,13 @@
 //! The last steps: find the program, wait for `start`, execute.
 
 use super::steps::Progress;
-use super::{Start, Step};
+use super::{Start, Step, become_the_process};
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Process;
-use crate::security::environment;
+use crate::plan::process::Rlimit;
+use crate::security::lsm::Labels;
+use crate::security::procfs::Procfs;
+use crate::security::{attributes, environment};
 use crate::sys::{Call, exec, process, socket};
 use anyhow::{Context, Result, bail};
 use std::convert::Infallible;
@@ -12,14 +15,47 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// A program that is ready to be executed.
-pub(super) struct Launch {
+pub(super) struct Launch<'a> {
     path: CString,
     args: Vec<CString>,
     env: Vec<CString>,
+    rlimits: &'a [Rlimit],
+}
+
+impl<'a> Launch<'a> {
+    /// Becomes the container's process in its root directory, with the capabilities in `until_exec` besides its own, and
+    /// finds the program.
+    pub fn get_ready(
+        process: &'a Process,
+        labels: &Labels,
+        until_exec: u64,
+        at: &Progress,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Launch<'a>> {
+        // As root first: the directory may be closed to the container's user.
+        let entered = enter(&process.cwd).is_ok();
+        at.step(Step::Identity, || become_the_process(process, labels, until_exec, &Procfs::open()?, warn))?;
+        if !entered {
+            at.step(Step::WorkingDirectory, || enter(&process.cwd))?;
+        }
+        at.step(Step::Executable, || prepare(process, warn))
+    }
+
+    /// What is in the way of the steps before: a limit of open files that these would exceed, the signal that this
+    /// program ignores. What is ignored stays so across execve.
+    pub fn last_settings(&self) -> Result<()> {
+        attributes::tight_rlimits(self.rlimits).context("process.rlimits")?;
+        process::reset_sigpipe().call(|| "reset SIGPIPE".into())
+    }
+
+    /// Nothing but execve: the filter that is loaded now may allow no other call.
+    pub fn exec(self) -> Result<Infallible> {
+        exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
+    }
 }
 
 /// Completes the environment and finds the program, as the container's user.
-pub(super) fn prepare(process: &Process, warn: &mut dyn FnMut(String)) -> Result<Launch> {
+fn prepare<'a>(process: &'a Process, warn: &mut dyn FnMut(String)) -> Result<Launch<'a>> {
     let env = environment::variables(&process.env, process.user.uid, warn)?;
     let name = process.args.first().context("process.args is empty")?;
     let path = environment::find_executable(name, &env)?;
@@ -30,11 +66,12 @@ pub(super) fn prepare(process: &Process, warn: &mut dyn FnMut(String)) -> Result
         path: CString::new(path.into_os_string().into_encoded_bytes()).context("a NUL in the program's path")?,
         args: strings(&process.args)?,
         env: strings(&env)?,
+        rlimits: &process.rlimits,
     })
 }
 
 /// chdir, and a check that the directory is inside the container's root (CVE-2024-21626).
-pub(super) fn enter(cwd: &std::path::Path) -> Result<()> {
+fn enter(cwd: &std::path::Path) -> Result<()> {
     let describe = || format!("chdir to process.cwd {}", cwd.display());
     nix::unistd::chdir(cwd).call(describe)?;
     let here = nix::unistd::getcwd().call(|| "getcwd".into()).with_context(describe)?;
@@ -42,18 +79,6 @@ pub(super) fn enter(cwd: &std::path::Path) -> Result<()> {
         bail!("process.cwd {} is outside the container's root", cwd.display());
     }
     Ok(())
-}
-
-impl Launch {
-    /// Nothing but execve: the filter that is loaded now may allow no other call.
-    pub(super) fn exec(self) -> Result<Infallible> {
-        exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
-    }
-}
-
-/// Gives signals their defaults again: the runtime ignores SIGPIPE, and what is ignored stays so across execve.
-pub(super) fn reset_signals() -> Result<()> {
-    process::reset_signals().call(|| "reset the signals".into())
 }
 
 /// Closes everything but stdio, the preserved fds and `keep` (init's own sockets).
@@ -75,6 +100,11 @@ pub(super) fn outlive_the_runtime(channel: &Channel) -> Result<()> {
     Ok(())
 }
 
+/// Gives signals their defaults again but for SIGPIPE, which this program needs until [`Launch::last_settings`].
+pub(super) fn stop_ignoring_signals() -> Result<()> {
+    process::stop_ignoring_signals().call(|| "reset the signals".into())
+}
+
 /// Says that init is ready, and waits until somebody starts it. Returns the channel to whoever did.
 ///
 /// Until the runtime answers `Ready` with `Go` (the container is then `created`), init dies with it.
@@ -83,6 +113,8 @@ pub(super) fn wait_for_start(channel: Channel, start: Start, at: &Progress) -> R
     // then no signal may come.
     process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
     channel.tell_runtime(&FromInit::Ready)?;
+    // While the runtime has its own things to do.
+    stop_ignoring_signals()?;
     let listener = match start {
         Start::Runtime => {
             return match channel.hear_runtime()? {

@@ -8,6 +8,7 @@ mod console;
 pub mod exec;
 mod filter;
 mod launch;
+mod site;
 mod steps;
 
 pub use birth::{Joins, Lineage, flags_at_clone};
@@ -20,8 +21,7 @@ use crate::ipc::{Cause, Channel, FromInit, Report, ToInit};
 use crate::network;
 use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, Process};
-use crate::rootfs::{Prepared, Root};
-use crate::security::keyring::{self, Searchable};
+use crate::rootfs::Prepared;
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
 use crate::security::{attributes, capabilities};
@@ -30,6 +30,8 @@ use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
 use anyhow::{Context, Result, bail};
 use filter::{Filter, Moment};
+use launch::Launch;
+use site::Site;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use steps::Progress;
@@ -102,34 +104,7 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         // A warning that cannot be delivered means that the runtime is gone, and with it init in a moment.
         let _ = channel.tell_runtime(&FromInit::Warning(text));
     };
-    let procfs = Procfs::open()?;
-    if plan.new_keyring {
-        let searchable = match plan.namespaces.user {
-            Namespace::Inherit => Searchable::ByUser,
-            Namespace::New | Namespace::Join(_) => Searchable::ByOthers,
-        };
-        at.step(Step::Keyring, || keyring::join(&plan.id, searchable, init.labels, &procfs, &mut warn))?;
-    }
-    let mut root = at.step(Step::Rootfs, || Root::enter(plan, init.prepared))?;
-    at.step(Step::Mounts, || root.mount_all(plan, &mut warn, &mut |index| ask_for_sources(&channel, index)))?;
-    if plan.hooks.run_in_runtime() {
-        at.step(Step::RuntimeHooks, || ask(&channel, &FromInit::MountsReady))?;
-    }
-    at.step(Step::CreateContainerHooks, || run_hooks(plan, &plan.hooks.create_container, Status::Creating))?;
-    if let Some(process) = &plan.process {
-        at.step(Step::WorkingDirectory, || root.make_cwd(&process.cwd))?;
-        if process.terminal {
-            let socket = init.console_socket.context("process.terminal is true, but there is no console socket")?;
-            at.step(Step::Console, || console::set_up(&root, process, socket))?;
-        }
-    }
-    at.step(Step::Masks, || root.mask_all(plan, &mut warn))?;
-    at.step(Step::Sysctl, || write_sysctls(plan, &procfs))?;
-    at.step(Step::Hostname, || set_names(plan))?;
-    at.step(Step::PivotRoot, || root.pivot(plan))?;
-
-    let filter = Filter::of(plan.process.as_ref(), init.seccomp);
-    drop(procfs);
+    Site::open(plan, &channel, at, init.labels)?.furnish(init.prepared, init.console_socket, &mut warn)?;
     at.step(Step::Descriptors, || {
         let mut keep = vec![reporter, channel.as_fd()];
         if let Start::Listener(listener) = &init.start {
@@ -137,17 +112,9 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         }
         launch::close_descriptors(init.preserve_fds, &keep)
     })?;
+    let filter = Filter::of(plan.process.as_ref(), init.seccomp);
     let launch = match &plan.process {
-        Some(process) => {
-            // As root first: the directory may be closed to the container's user.
-            let entered = launch::enter(&process.cwd).is_ok();
-            let (labels, keep) = (init.labels, filter.right);
-            at.step(Step::Identity, || become_the_process(process, labels, keep, &Procfs::open()?, &mut warn))?;
-            if !entered {
-                at.step(Step::WorkingDirectory, || launch::enter(&process.cwd))?;
-            }
-            Some(at.step(Step::Executable, || launch::prepare(process, &mut warn))?)
-        }
+        Some(process) => Some(Launch::get_ready(process, init.labels, filter.right, at, &mut warn)?),
         None => None,
     };
     if let Some(filter) = filter.at(Moment::BeforeReady) {
@@ -155,19 +122,27 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
     }
     let starter = at.step(Step::Wait, || launch::wait_for_start(channel, init.start, at))?;
     // From here on whoever started the container is who hears of a failure.
-    let result = (|| {
-        let Some(launch) = launch else {
-            bail!("cannot start: config.json has no `process`");
-        };
-        at.step(Step::Signals, launch::reset_signals)?;
-        if let Some(filter) = filter.at(Moment::AtStart) {
-            at.step(Step::Seccomp, || filter.load(&starter))?;
-        }
-        at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Status::Created))?;
-        at.step(Step::Exec, || launch.exec())
-    })();
-    let Err(error) = result;
+    let Err(error) = set_off(plan, launch, filter, at, &starter);
     fail(&starter, at, &error)
+}
+
+/// What is done once the container is started.
+fn set_off(
+    plan: &Plan,
+    launch: Option<Launch>,
+    filter: Filter,
+    at: &Progress,
+    starter: &Channel,
+) -> Result<Infallible> {
+    let Some(launch) = launch else {
+        bail!("cannot start: config.json has no `process`");
+    };
+    at.step(Step::Signals, || launch.last_settings())?;
+    if let Some(filter) = filter.at(Moment::AtStart) {
+        at.step(Step::Seccomp, || filter.load(starter))?;
+    }
+    at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Status::Created))?;
+    at.step(Step::Exec, || launch.exec())
 }
 
 /// Tells the runtime where init is and waits until it has done its part.
@@ -178,12 +153,6 @@ fn ask(channel: &Channel, message: &FromInit) -> Result<()> {
         Some(ToInit::Start) => bail!("start before go"),
         None => bail!("the runtime is gone"),
     }
-}
-
-/// The binds that the runtime clones now, in the order of `plan.mounts`.
-fn ask_for_sources(channel: &Channel, index: usize) -> Result<Vec<OwnedFd>> {
-    channel.tell_runtime(&FromInit::SourcesWanted(u32::try_from(index)?))?;
-    channel.receive_fds()
 }
 
 fn bring_up_network(init: &Init) -> Result<()> {
@@ -205,25 +174,8 @@ fn run_hooks(plan: &Plan, list: &[crate::plan::Hook], status: Status) -> Result<
     hooks::run_all(list, &state.to_json())
 }
 
-fn write_sysctls(plan: &Plan, procfs: &Procfs) -> Result<()> {
-    for (key, value) in &plan.sysctl {
-        procfs.write_sysctl(key, value).with_context(|| format!("linux.sysctl.{key}"))?;
-    }
-    Ok(())
-}
-
-fn set_names(plan: &Plan) -> Result<()> {
-    if let Some(name) = &plan.hostname {
-        nix::unistd::sethostname(name).call(|| format!("sethostname {name}"))?;
-    }
-    if let Some(name) = &plan.domainname {
-        crate::sys::process::setdomainname(name).call(|| format!("setdomainname {name}"))?;
-    }
-    Ok(())
-}
-
-/// Everything that makes the caller the container's process, up to its credentials. Of the capabilities those in
-/// `until_exec` stay besides.
+/// Everything that makes the caller the container's process, up to its credentials, but for
+/// [`Launch::last_settings`]. Of the capabilities those in `until_exec` stay besides.
 fn become_the_process(
     process: &Process,
     labels: &Labels,
@@ -268,7 +220,7 @@ fn set_attributes(process: &Process) -> Result<()> {
     if let Some(personality) = process.personality {
         attributes::personality(personality).context("linux.personality")?;
     }
-    attributes::rlimits(0, &process.rlimits).context("process.rlimits")
+    attributes::roomy_rlimits(&process.rlimits).context("process.rlimits")
 }
 
 fn libc_sigkill() -> i32 {

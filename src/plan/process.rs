@@ -62,6 +62,35 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+impl Rlimit {
+    /// `RLIMIT_NOFILE` and so on.
+    pub fn name(&self) -> String {
+        // In the order of <asm-generic/resource.h>, which x86, Arm, RISC-V and POWER share.
+        const NAMES: [&str; 16] = [
+            "CPU",
+            "FSIZE",
+            "DATA",
+            "STACK",
+            "CORE",
+            "RSS",
+            "NPROC",
+            "NOFILE",
+            "MEMLOCK",
+            "AS",
+            "LOCKS",
+            "SIGPENDING",
+            "MSGQUEUE",
+            "NICE",
+            "RTPRIO",
+            "RTTIME",
+        ];
+        match NAMES.get(self.resource as usize) {
+            Some(name) => format!("RLIMIT_{name}"),
+            None => format!("RLIMIT_{}", self.resource),
+        }
+    }
+}
+
 /// Fields of sched_setattr(2), checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduler {

@@ -80,7 +80,7 @@ pub(super) struct Creation {
     pub entry: Entry,
     pub record: Record,
     pub init: InitProcess,
-    pub channel: Channel,
+    pub dialogue: Dialogue,
 }
 
 impl Creation {
@@ -104,10 +104,10 @@ impl Creation {
         record.storage = storage::record(context, &plan, parts.volumes.as_ref());
         let mut making = Making { plan: &plan, entry: &entry, record, init: None };
         match making.make(parts, starter, console, args.preserve_fds) {
-            Ok(channel) => {
+            Ok(dialogue) => {
                 let Making { record, init, .. } = making;
                 let init = init.context("there is no init process")?;
-                Ok(Creation { entry, record, init, channel })
+                Ok(Creation { entry, record, init, dialogue })
             }
             Err(error) => {
                 let error = explain_oom(error, &making.record);
@@ -119,7 +119,7 @@ impl Creation {
 
     /// Makes the container known by its init file, pid file and pidfd, and lets init go on.
     pub fn finish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>, then: ToInit) -> Result<()> {
-        let attempt = self.publish(args, pidfd_socket).and_then(|()| self.channel.tell_init(then));
+        let attempt = self.publish(args, pidfd_socket).and_then(|()| self.dialogue.channel.tell_init(then));
         if let (Err(_), Some(path)) = (&attempt, &args.pid_file) {
             // Made a moment ago, if at all; the first error is the one to tell.
             let _ = std::fs::remove_file(path);
@@ -186,7 +186,13 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, preserve_fds: u32) -> Result<Channel> {
+    fn make(
+        &mut self,
+        parts: Parts,
+        starter: Starter,
+        console: Option<OwnedFd>,
+        preserve_fds: u32,
+    ) -> Result<Dialogue> {
         let plan = self.plan;
         let Parts { host, filter, labels, joins, volumes } = parts;
         let intent = cgroup::intend(&plan.cgroup, &host)?;
@@ -277,7 +283,7 @@ impl Making<'_> {
         }
         drop(joins);
         dialogue.until_ready(plan, init, prepared.rest(userns))?;
-        Ok(dialogue.channel)
+        Ok(dialogue)
     }
 }
 

@@ -123,6 +123,15 @@ impl Dialogue {
         }
     }
 
+    /// What the program's start came to.
+    pub fn hear_start(&self, init: &InitProcess) -> Result<()> {
+        hear_start(&self.channel)?;
+        match Step::from_note(self.progress) {
+            Step::Exec => Ok(()),
+            _ => Err(self.obituary(init)),
+        }
+    }
+
     /// What became of an init that closed the channel without a report.
     fn obituary(&self, init: &InitProcess) -> anyhow::Error {
         let how = match pidfd::wait(init.pidfd.as_fd()) {
@@ -133,11 +142,11 @@ impl Dialogue {
     }
 }
 
-/// What the program's start came to, once the channel is closed or has brought a report.
+/// What the program's start came to, once the channel is closed or has brought a report: execve has closed it, or the
+/// death of init.
 pub(super) fn hear_start(channel: &Channel) -> Result<()> {
     loop {
         match channel.hear_init()? {
-            // Closed by execve.
             None => return Ok(()),
             Some(FromInit::Failed(report)) => return Err(anyhow::Error::from(report)),
             Some(FromInit::Warning(text)) => log::warn(format_args!("{text}")),

@@ -1,7 +1,6 @@
 //! `run`: create and start in one, and in the foreground also the wait and the delete.
 
 use super::create::{self, Creation, Sockets, Starter};
-use super::dialogue::hear_start;
 use super::foreground::Foreground;
 use super::record::Record;
 use super::terminal::Terminal;
@@ -45,8 +44,8 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     let foreground = if run.detach { Ok(None) } else { Foreground::take_over(terminal).map(Some) };
     let foreground = creation.or_undo(foreground)?;
     creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
-    let Creation { entry, record, init, channel } = creation;
-    let started = hear_start(&channel);
+    let Creation { entry, record, init, dialogue } = creation;
+    let started = dialogue.hear_start(&init);
     // A hook's failure is dealt with in `after_start`.
     let failed_to_start = started.as_ref().is_err_and(|error| !create::failed_in_hook(error));
     // As `docker run --rm`: whoever waits for the end also takes away what was made for this one container. So does one

@@ -31,7 +31,11 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     let connection = socket::connect_in(entry.dir(), START_SOCKET).call(|| format!("connect {START_SOCKET}"))?;
     let channel = Channel::over(connection);
     channel.tell_init(ToInit::Start)?;
-    after_start(&entry, &record, pid, hear_start(&channel), Remove::No)
+    let started = hear_start(&channel).and_then(|()| match pid.map(|pid| entry.never_executed(pid)).transpose()? {
+        Some(true) => bail!("init was killed before it executed the program"),
+        _ => Ok(()),
+    });
+    after_start(&entry, &record, pid, started, Remove::No)
 }
 
 /// What follows once init has answered: poststart hooks, or the end that a failed hook asks for.

@@ -14,8 +14,9 @@ use std::os::fd::AsFd;
 /// Sets the limits of process `pid` (0: the caller). Raising a hard limit takes CAP_SYS_RESOURCE in the initial user
 /// namespace, so for a container with its own one the runtime sets them from outside.
 pub fn rlimits(pid: libc::pid_t, rlimits: &[Rlimit]) -> Result<()> {
-    for Rlimit { resource, soft, hard } in rlimits.iter().copied() {
-        let describe = || format!("set {} to soft {}, hard {}", rlimit_name(resource), shown(soft), shown(hard));
+    for limit in rlimits {
+        let Rlimit { resource, soft, hard } = *limit;
+        let describe = || format!("set {} to soft {}, hard {}", limit.name(), shown(soft), shown(hard));
         match credentials::set_limit(pid, resource, Limit { soft, hard }) {
             Ok(()) => {}
             Err(Errno::EPERM) => {
@@ -29,31 +30,34 @@ pub fn rlimits(pid: libc::pid_t, rlimits: &[Rlimit]) -> Result<()> {
     Ok(())
 }
 
-fn shown(limit: u64) -> String {
-    if limit == u64::MAX { "unlimited".into() } else { limit.to_string() }
+/// Open files that init needs after it has set the limits: to look for the program, and to hear `start`.
+const FILES_OF_INIT: u64 = 64;
+
+fn is_tight(limit: &Rlimit) -> bool {
+    limit.resource == libc::RLIMIT_NOFILE && limit.soft < FILES_OF_INIT
 }
 
-fn rlimit_name(resource: u32) -> String {
-    // In the order of <asm-generic/resource.h>, which x86, Arm, RISC-V and POWER share.
-    const NAMES: [&str; 16] = [
-        "CPU",
-        "FSIZE",
-        "DATA",
-        "STACK",
-        "CORE",
-        "RSS",
-        "NPROC",
-        "NOFILE",
-        "MEMLOCK",
-        "AS",
-        "LOCKS",
-        "SIGPENDING",
-        "MSGQUEUE",
-        "NICE",
-        "RTPRIO",
-        "RTTIME",
-    ];
-    NAMES.get(resource as usize).map_or_else(|| format!("rlimit {resource}"), |name| format!("RLIMIT_{name}"))
+/// Sets the limits of the caller, as long as it is privileged, but leaves room for its own open files: a lower
+/// RLIMIT_NOFILE is for [`tight_rlimits`], which need no privilege.
+pub fn roomy_rlimits(limits: &[Rlimit]) -> Result<()> {
+    for limit in limits {
+        let roomy = match is_tight(limit) {
+            true if limit.hard < FILES_OF_INIT => continue,
+            true => Rlimit { soft: FILES_OF_INIT, ..*limit },
+            false => *limit,
+        };
+        rlimits(0, &[roomy])?;
+    }
+    Ok(())
+}
+
+/// What [`roomy_rlimits`] has left out.
+pub fn tight_rlimits(limits: &[Rlimit]) -> Result<()> {
+    limits.iter().filter(|limit| is_tight(limit)).try_for_each(|limit| rlimits(0, std::slice::from_ref(limit)))
+}
+
+fn shown(limit: u64) -> String {
+    if limit == u64::MAX { "unlimited".into() } else { limit.to_string() }
 }
 
 /// Writes `oom_score_adj` of process `pid` (as this procfs numbers it; `None`: the caller).
@@ -210,11 +214,9 @@ mod tests {
 
     #[test]
     fn limits_are_shown_by_their_names() {
-        assert_eq!(rlimit_name(7), "RLIMIT_NOFILE");
-        assert_eq!(rlimit_name(99), "rlimit 99");
         assert_eq!(shown(u64::MAX), "unlimited");
         let error = rlimits(0, &[Rlimit { resource: 99, soft: 1, hard: 1 }]).unwrap_err();
-        let text = "set rlimit 99 to soft 1, hard 1: prlimit: invalid argument (EINVAL)";
+        let text = "set RLIMIT_99 to soft 1, hard 1: prlimit: invalid argument (EINVAL)";
         assert_eq!(format!("{error:#}"), text);
         let error = rlimits(0, &[Rlimit { resource: 7, soft: 2, hard: 1 }]).unwrap_err();
         assert!(format!("{error:#}").starts_with("set RLIMIT_NOFILE to soft 2, hard 1: "), "{error:#}");

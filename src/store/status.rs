@@ -5,7 +5,7 @@ use crate::ipc::socket;
 use crate::state::Status;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::Result;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 impl Entry {
     /// The status and, when there is one, the pid of the container's process.
@@ -36,6 +36,23 @@ impl Entry {
         }
     }
 
+    /// Whether the container's process, `pid`, has ended without having executed anything. False also when it is reaped,
+    /// for then nobody can tell.
+    pub fn never_executed(&self, pid: i32) -> Result<bool> {
+        /// `PF_FORKNOEXEC` of `<linux/sched.h>`: "forked but didn't exec".
+        const NO_EXEC: u64 = 0x40;
+        let fd = match pidfd::open(pid) {
+            Err(Errno::ESRCH) => return Ok(false),
+            result => result.call(|| format!("pidfd_open {pid}"))?,
+        };
+        if !pidfd::has_ended(fd.as_fd()).call(|| format!("poll the pidfd of {pid}"))? {
+            return Ok(false);
+        }
+        let Some(init) = self.init()? else { return Ok(false) };
+        let ours = stat(init.pid).filter(|stat| stat.start_time == init.start_time && stat.has_ended());
+        Ok(ours.is_some_and(|stat| stat.flags & NO_EXEC != 0))
+    }
+
     /// A pidfd of the container's process, checked against its start time; `None` when it has ended.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
         Ok(self.process()?.map(|(_, fd)| fd))
@@ -54,23 +71,35 @@ impl Entry {
 }
 
 fn is_alive(pid: i32, start_time: u64) -> bool {
-    stat(pid).is_some_and(|(state, start)| start == start_time && !matches!(state, b'Z' | b'X'))
+    stat(pid).is_some_and(|stat| stat.start_time == start_time && !stat.has_ended())
 }
 
 /// The start time of a process in clock ticks after boot; `None` when it is gone.
 pub fn start_time(pid: i32) -> Option<u64> {
-    stat(pid).map(|(_, start)| start)
+    stat(pid).map(|stat| stat.start_time)
 }
 
-/// State letter and start time of proc_pid_stat(5).
-fn stat(pid: i32) -> Option<(u8, u64)> {
+/// Fields of proc_pid_stat(5).
+struct Stat {
+    state: u8,
+    flags: u64,
+    start_time: u64,
+}
+
+impl Stat {
+    fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+fn stat(pid: i32) -> Option<Stat> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The command's name, in parentheses, may itself hold spaces and parentheses.
     let rest = &text[text.iter().rposition(|b| *b == b')')? + 2..];
     let mut fields = rest.split(|b| *b == b' ');
     let state = *fields.next()?.first()?;
-    let start = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
-    Some((state, start))
+    let mut number = |skipped| std::str::from_utf8(fields.nth(skipped)?).ok()?.parse().ok();
+    Some(Stat { state, flags: number(5)?, start_time: number(12)? })
 }
 
 #[cfg(test)]
@@ -83,5 +112,8 @@ mod tests {
         let start = start_time(me).unwrap();
         assert!(is_alive(me, start));
         assert!(!is_alive(me, start + 1));
+        let stat = stat(me).unwrap();
+        assert!(!stat.has_ended());
+        assert_eq!(stat.flags & 0x40, 0, "a test has been executed");
     }
 }

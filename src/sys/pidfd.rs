@@ -100,6 +100,12 @@ pub fn get_fd(pidfd: BorrowedFd, fd: i32) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Whether the process, which need not be a child, has ended.
+pub fn has_ended(pidfd: BorrowedFd) -> nix::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    Ok(poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO)? != 0)
+}
+
 /// Waits until the process, which need not be a child, has ended.
 pub fn wait_for_end(pidfd: BorrowedFd) -> nix::Result<()> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

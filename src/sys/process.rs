@@ -165,14 +165,22 @@ pub fn setdomainname(name: &str) -> nix::Result<()> {
 }
 
 /// Gives the signals of signal(7), "Standard signals", their default actions again, also those that the caller of the
-/// program ignores (`nohup`, a shell's `&`), and unblocks all. A call each: /proc/self/status, which says which are
-/// ignored, takes longer.
-pub fn reset_signals() -> nix::Result<()> {
+/// program ignores (`nohup`, a shell's `&`); all but SIGPIPE ([`reset_sigpipe`]). A call each: /proc/self/stat, which
+/// says which are ignored, takes as long, and CLONE_CLEAR_SIGHAND leaves them ignored.
+pub fn stop_ignoring_signals() -> nix::Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
-    for number in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+    for number in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE)) {
         // SAFETY: SigDfl installs no handler.
         unsafe { signal(number, SigHandler::SigDfl) }?;
     }
+    Ok(())
+}
+
+/// Gives SIGPIPE, which this program ignores as long as it runs, its default action again, and unblocks all signals.
+pub fn reset_sigpipe() -> nix::Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: SigDfl installs no handler.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     unblock_signals()
 }
 

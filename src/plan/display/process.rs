@@ -107,32 +107,9 @@ fn capabilities(set: u64) -> String {
     names.join(" ")
 }
 
-/// Resources of setrlimit(2), by their number on every architecture that is built for.
-const RLIMITS: [&str; 16] = [
-    "CPU",
-    "FSIZE",
-    "DATA",
-    "STACK",
-    "CORE",
-    "RSS",
-    "NPROC",
-    "NOFILE",
-    "MEMLOCK",
-    "AS",
-    "LOCKS",
-    "SIGPENDING",
-    "MSGQUEUE",
-    "NICE",
-    "RTPRIO",
-    "RTTIME",
-];
-
 impl Display for Rlimit {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match RLIMITS.get(self.resource as usize) {
-            Some(name) => write!(f, "RLIMIT_{name}")?,
-            None => write!(f, "RLIMIT_{}", self.resource)?,
-        }
+        f.write_str(&self.name())?;
         for (name, value) in [("soft", self.soft), ("hard", self.hard)] {
             match value {
                 u64::MAX => write!(f, " {name} unlimited")?,
