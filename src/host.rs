@@ -25,6 +25,8 @@ pub struct Host {
     pub gid: u32,
     /// The runtime's own user namespace is not the initial one.
     pub in_user_namespace: bool,
+    /// The systemd to ask is the user's own and not the machine's.
+    pub has_user_systemd: bool,
     pub cgroup: CgroupMode,
     /// Where cgroups are mounted.
     pub cgroup_root: PathBuf,
@@ -47,11 +49,14 @@ impl Host {
     pub fn probe() -> anyhow::Result<Host> {
         let release = sys::kernel::release().call(|| "uname".into())?;
         let cgroup_root = PathBuf::from(CGROUP_ROOT);
+        let uid = nix::unistd::geteuid().as_raw();
+        let in_user_namespace = in_user_namespace()?;
         Ok(Host {
             kernel: version(&release).with_context(|| format!("read kernel version {release:?}"))?,
-            uid: nix::unistd::geteuid().as_raw(),
+            uid,
             gid: nix::unistd::getegid().as_raw(),
-            in_user_namespace: in_user_namespace()?,
+            in_user_namespace,
+            has_user_systemd: uid != 0 || in_user_namespace && acts_for_user()?,
             cgroup: CgroupMode::probe(&cgroup_root)?,
             cgroup_root,
         })
@@ -132,6 +137,7 @@ impl Host {
             uid: 0,
             gid: 0,
             in_user_namespace: false,
+            has_user_systemd: false,
             cgroup: CgroupMode::Unified,
             cgroup_root: PathBuf::from(CGROUP_ROOT),
         }

@@ -5,8 +5,9 @@ use super::group::{self, Group, field};
 use super::place::place;
 use super::record::{Membership, Record, Version, open_groups};
 use super::resources::{self, Layout, Settings, Write};
+use super::unit::Attachment;
 use super::update::refuse;
-use super::{apply, controllers, delegate, devices};
+use super::{apply, controllers, delegate, devices, systemd};
 use crate::host::{CgroupMode, Host};
 use crate::plan::resources::{Cgroup, Manager, Place, Policy, Resources};
 use crate::sys::{Call, Errno};
@@ -26,6 +27,8 @@ pub struct Intent {
     settings: Settings,
     owner: Option<u32>,
     notes: Vec<String>,
+    /// The systemd driver.
+    starter: Option<systemd::Starter>,
 }
 
 /// What a refusal by the kernel means.
@@ -44,6 +47,8 @@ pub struct Created {
     /// Limits that are written when the process is in.
     late: Vec<(Group, Write)>,
     notes: Vec<String>,
+    /// What systemd and we do when there is a process.
+    attachment: Option<Box<Attachment>>,
 }
 
 /// Finds the place of the cgroup and what of it is there already. Makes nothing.
@@ -54,7 +59,7 @@ pub fn intend(cgroup: &Cgroup, host: &Host) -> Result<Intent> {
     let need = need(cgroup, privileged);
     let members = match (cgroup.manager, &host.cgroup) {
         (Manager::Disabled, _) => return Ok(Intent::nothing(None)),
-        (Manager::Systemd, _) => bail!("the systemd cgroup manager is not available yet; use cgroupfs"),
+        (Manager::Systemd, mode) => return intend_unit(cgroup, host, memberships(mode)),
         (Manager::Cgroupfs, CgroupMode::None) if need == Need::IfAllowed => {
             return Ok(Intent::nothing(Some("no cgroup: no cgroup filesystem is mounted".into())));
         }
@@ -70,8 +75,41 @@ pub fn intend(cgroup: &Cgroup, host: &Host) -> Result<Intent> {
     };
     let groups = open_groups(&host.cgroup_root, &path, &members)?;
     let settings = settle(cgroup, privileged, &members, &groups)?;
-    let record = Record { mounts: host.cgroup_root.clone(), path, hierarchies: members };
-    let mut intent = Intent { record, groups, need, settings, owner: cgroup.owner, notes: Vec::new() };
+    let record = Record { mounts: host.cgroup_root.clone(), path, hierarchies: members, unit: None };
+    let mut intent = Intent { record, groups, need, settings, owner: cgroup.owner, notes: Vec::new(), starter: None };
+    intent.look()?;
+    Ok(intent)
+}
+
+/// [`intend`] where systemd makes the cgroup.
+fn intend_unit(cgroup: &Cgroup, host: &Host, members: Vec<Membership>) -> Result<Intent> {
+    let unit = cgroup.unit.as_ref().context("the plan names no unit of systemd")?;
+    let v1 = members.iter().any(|m| m.version == Version::V1);
+    if members.is_empty() {
+        bail!("no cgroup filesystem is mounted at {}", host.cgroup_root.display());
+    }
+    if unit.user && v1 {
+        bail!("the systemd of a user can make no cgroups of cgroup v1; use cgroup v2 or --cgroup-manager=cgroupfs");
+    }
+    let privileged = host.uid == 0 && !host.in_user_namespace;
+    let cgroup = Cgroup { resources: systemd::rounded(&cgroup.resources), ..cgroup.clone() };
+    let mut manager = systemd::Manager::connect(unit.user)?;
+    let path = manager.control_group()?.join(unit.path());
+    let groups = open_groups(&host.cgroup_root, &path, &members)?;
+    let settings = settle(&cgroup, privileged, &members, &groups)?;
+    let policy = privileged.then(|| Policy::new(&cgroup.resources.devices));
+    let mode = if v1 { systemd::Mode::V1 } else { systemd::Mode::V2 };
+    let starter = systemd::Starter::new(manager, unit, mode, &cgroup.resources, policy.as_ref());
+    let handle = Some(systemd::Handle::of(unit));
+    let mut intent = Intent {
+        record: Record { mounts: host.cgroup_root.clone(), path, hierarchies: members, unit: handle },
+        groups,
+        need: Need::Must,
+        settings,
+        owner: cgroup.owner,
+        notes: Vec::new(),
+        starter: Some(starter),
+    };
     intent.look()?;
     Ok(intent)
 }
@@ -138,6 +176,7 @@ impl Intent {
             settings: Settings::default(),
             owner: None,
             notes: note.into_iter().collect(),
+            starter: None,
         }
     }
 
@@ -151,6 +190,10 @@ impl Intent {
         for (group, member) in self.groups.iter().zip(&mut self.record.hierarchies) {
             if group.exists()? {
                 refuse_in_use(group)?;
+                continue;
+            }
+            // systemd makes and removes its own.
+            if self.record.unit.is_some() && member.version == Version::V2 {
                 continue;
             }
             member.made = 1;
@@ -172,7 +215,7 @@ impl Intent {
             Ok(created) => Ok(created),
             Err(e) => {
                 for (index, path) in made.iter().rev() {
-                    let group: &Group = &self.groups[*index];
+                    let Some(group) = self.groups.get(*index) else { continue };
                     // Nobody can be in it yet; what cannot be removed is not worth hiding the first error.
                     let _ = unlinkat(group.root(), path, UnlinkatFlags::RemoveDir);
                 }
@@ -187,7 +230,11 @@ impl Intent {
             entry: Entry::default(),
             late: Vec::new(),
             notes: std::mem::take(&mut self.notes),
+            attachment: None,
         };
+        if let Some(starter) = self.starter.take() {
+            return self.create_unit(created, starter, made);
+        }
         let mut kept = Vec::new();
         for (index, member) in self.record.hierarchies.iter().enumerate() {
             let group = &self.groups[index];
@@ -212,6 +259,30 @@ impl Intent {
             created.late.push((self.groups[write.hierarchy].again()?, write.clone()));
         }
         created.record = Record { hierarchies: kept, ..self.record.clone() };
+        Ok(created)
+    }
+
+    /// What can be done before systemd is asked: the hierarchies of v1, of which it may know only some.
+    fn create_unit(
+        &mut self,
+        mut created: Created,
+        starter: systemd::Starter,
+        made: &mut Vec<(usize, PathBuf)>,
+    ) -> Result<Created> {
+        for (index, member) in self.record.hierarchies.iter().enumerate().filter(|(_, m)| m.version == Version::V1) {
+            let group = &self.groups[index];
+            make(group, member.made, |path| made.push((index, path)))?;
+            prepare_v1(group, member)?;
+            created.entry.add(group, Version::V1)?;
+        }
+        created.record = self.record.clone();
+        created.attachment = Some(Box::new(Attachment {
+            starter,
+            groups: std::mem::take(&mut self.groups),
+            versions: self.record.hierarchies.iter().map(|m| m.version).collect(),
+            settings: std::mem::take(&mut self.settings),
+            owner: self.owner,
+        }));
         Ok(created)
     }
 
@@ -305,6 +376,20 @@ impl Created {
     /// Moves the calling process, which must have one thread, into the v1 cgroups.
     pub fn enter_self(&self) -> Result<()> {
         self.entry.enter_self()
+    }
+
+    /// The process has to be put into the cgroup from outside, by [`Created::attach`], before it does anything.
+    pub fn waits_for_attach(&self) -> bool {
+        self.attachment.is_some()
+    }
+
+    /// Lets systemd take the container's process in, if it is systemd that makes the cgroup, and writes the limits.
+    /// Returns what was left out and why, for the debug log.
+    pub fn attach(&mut self, pid: i32) -> Result<Vec<String>> {
+        let Some(attachment) = self.attachment.take() else { return Ok(Vec::new()) };
+        let (late, notes) = attachment.attach(pid)?;
+        self.late.extend(late);
+        Ok(notes)
     }
 
     /// Writes the limits that would have kept the container's process out. To be called when the process is in the

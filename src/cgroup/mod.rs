@@ -4,7 +4,8 @@
 //! its hierarchy's root and never by a plain path. Knows plan types and syscalls, nothing of bundles or the store.
 //!
 //! The order that leaks nothing: [`intend`] (looks, makes nothing) → the caller stores [`Intent::record`] →
-//! [`Intent::create`] → clone into it → … → [`Record::remove`].
+//! [`Intent::create`] → clone into it → … → [`Record::remove`]. With systemd nothing can be made before there is a
+//! process: there [`Created::attach`] follows the clone.
 
 mod apply;
 mod controllers;
@@ -20,9 +21,11 @@ mod place;
 mod record;
 mod resources;
 pub mod stats;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unit;
 mod update;
 mod wait;
 

@@ -1,6 +1,7 @@
 //! What has to be known of a container's cgroup after the command that made it is gone.
 
 use super::group::{Group, open_hierarchy};
+use super::systemd::Handle;
 use super::{kill, tree};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result};
@@ -21,6 +22,9 @@ pub struct Record {
     /// Below the root of each hierarchy, without a leading slash.
     pub(super) path: PathBuf,
     pub(super) hierarchies: Vec<Membership>,
+    /// The systemd driver's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Handle>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +53,7 @@ impl Membership {
 impl Record {
     /// A container without a cgroup of its own.
     pub fn none() -> Record {
-        Record { mounts: PathBuf::new(), path: PathBuf::new(), hierarchies: Vec::new() }
+        Record { mounts: PathBuf::new(), path: PathBuf::new(), hierarchies: Vec::new(), unit: None }
     }
 
     /// The container has no cgroup of its own.
@@ -87,6 +91,20 @@ impl Record {
         if self.is_none() {
             return Ok(());
         }
+        let stopped = self.stop_unit();
+        // What systemd does not know of goes in any case.
+        self.remove_directories()?;
+        stopped
+    }
+
+    /// Stops the systemd unit, in which nothing is left that it would have to wait for.
+    fn stop_unit(&self) -> Result<()> {
+        let Some(unit) = &self.unit else { return Ok(()) };
+        kill::kill_all(&self.groups()?)?;
+        unit.stop()
+    }
+
+    fn remove_directories(&self) -> Result<()> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mounts = open(&self.mounts, flags, Mode::empty()).call(|| format!("open {}", self.mounts.display()))?;
         let mut busy = Vec::new();

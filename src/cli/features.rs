@@ -166,7 +166,7 @@ fn features() -> Features {
         linux: Linux {
             namespaces: NAMESPACES,
             capabilities: capabilities(),
-            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
+            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: false },
             seccomp: Seccomp {
                 enabled: true,
                 actions: SECCOMP_ACTIONS,

@@ -96,7 +96,7 @@ impl Plan {
         if !bundle.misfits.touch("linux.uidMappings") && !bundle.misfits.touch("linux.gidMappings") {
             validate::mapped_ids(process.as_ref(), &namespaces, problems);
         }
-        let cgroup = resources::plan(spec, request, problems, &mut warnings);
+        let cgroup = resources::plan(spec, request, host, problems, &mut warnings);
         Plan {
             id: request.id.clone(),
             oci_version: spec.version().clone(),

@@ -2,9 +2,12 @@
 
 pub mod devices;
 pub mod limits;
+pub mod property;
 mod read;
+pub mod unit;
 
 use super::{Problem, Request};
+use crate::host::Host;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use serde::Serialize;
 use std::path::{Component, Path, PathBuf};
@@ -12,14 +15,18 @@ use std::path::{Component, Path, PathBuf};
 pub use devices::Policy;
 pub use limits::{Limit, Resources};
 pub use read::read;
+pub use unit::Unit;
 
 /// Which cgroup the container is in, and who makes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cgroup {
     pub manager: Manager,
-    /// Absolute path below each hierarchy's root (cgroupfs).
+    /// Absolute path below each hierarchy's root; with systemd, below the cgroup of its manager.
     pub path: PathBuf,
     pub place: Place,
+    /// With systemd: the unit that has the cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// Host uid that gets the cgroup (v2 only), so that the container can make cgroups of its own below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
@@ -57,16 +64,31 @@ impl Cgroup {
 }
 
 /// Plans the container's cgroup. Every misfit goes to `problems`.
-pub fn plan(spec: &Spec, request: &Request, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Cgroup {
+pub fn plan(
+    spec: &Spec,
+    request: &Request,
+    host: &Host,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Cgroup {
     let given = spec.linux().as_ref().and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
-    let (path, place) = match given {
-        None => (Path::new("/").join(&request.id), Place::Default),
-        Some(path) => {
-            let clean = clean(path).unwrap_or_else(|message| {
-                problems.push(Problem { place: "linux.cgroupsPath".into(), message });
-                PathBuf::from("/")
-            });
-            (clean, if path.is_absolute() { Place::Absolute } else { Place::Relative })
+    let unit = match request.cgroup_manager {
+        Manager::Systemd => unit(spec, given, request, host, problems),
+        Manager::Cgroupfs | Manager::Disabled => None,
+    };
+    let mut refuse = |message| {
+        problems.push(Problem { place: "linux.cgroupsPath".into(), message });
+        PathBuf::from("/")
+    };
+    let (path, place) = match (&unit, given) {
+        (Some(unit), Some(_)) => (Path::new("/").join(unit.path()), Place::Absolute),
+        (Some(unit), None) => (Path::new("/").join(unit.path()), Place::Default),
+        // What is wrong with it has been said.
+        (None, _) if request.cgroup_manager == Manager::Systemd => (PathBuf::from("/"), Place::Absolute),
+        (None, None) => (Path::new("/").join(&request.id), Place::Default),
+        (None, Some(path)) => {
+            let place = if path.is_absolute() { Place::Absolute } else { Place::Relative };
+            (clean(path).unwrap_or_else(&mut refuse), place)
         }
     };
     let linux = spec.linux().as_ref();
@@ -75,8 +97,28 @@ pub fn plan(spec: &Spec, request: &Request, problems: &mut Vec<Problem>, warning
         manager: request.cgroup_manager,
         path,
         place,
+        unit,
         owner: linux.and_then(|linux| owner(spec, linux)),
         resources: resources.map(|r| read(PLACE, r, problems, warnings)).unwrap_or_default(),
+    }
+}
+
+/// The unit for a container that systemd makes the cgroup of.
+fn unit(
+    spec: &Spec,
+    given: Option<&Path>,
+    request: &Request,
+    host: &Host,
+    problems: &mut Vec<Problem>,
+) -> Option<Unit> {
+    let properties = unit::properties(spec.annotations().iter().flatten(), problems);
+    let given = given.map(Path::to_string_lossy);
+    match Unit::new(given.as_deref(), &request.id, host.has_user_systemd) {
+        Ok(unit) => Some(Unit { properties, ..unit }),
+        Err(message) => {
+            problems.push(Problem { place: "linux.cgroupsPath".into(), message });
+            None
+        }
     }
 }
 

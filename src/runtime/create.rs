@@ -209,7 +209,7 @@ impl Making<'_> {
         if let Some(program) = &filter {
             self.entry.write_filter(program)?;
         }
-        let cgroup = intent.create()?;
+        let mut cgroup = intent.create()?;
         for note in cgroup.notes() {
             log::debug(format_args!("{}: {note}", plan.id));
         }
@@ -232,7 +232,7 @@ impl Making<'_> {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
         }
         let lineage = Lineage::of(&plan.namespaces, privileged);
-        let waits = new_user_namespace || plan.intel_rdt.is_some() || oom_score_adj(plan).is_some();
+        let waits = new_user_namespace || plan.intel_rdt.is_some() || oom_score_adj(plan).is_some() || cgroup.waits_for_attach();
 
         let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces) } else { 0 };
         let cloned = {
@@ -273,6 +273,9 @@ impl Making<'_> {
         if lineage == Lineage::Grandchild {
             let born = dialogue.hear_birth(init)?;
             init = self.init.insert(born);
+        }
+        for note in cgroup.attach(init.pid)? {
+            log::debug(format_args!("{}: {note}", plan.id));
         }
         cgroup.complete()?;
         drop(cgroup);

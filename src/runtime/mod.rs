@@ -97,7 +97,7 @@ pub fn preview(mut context: Context, args: &CreateArgs) -> Result<Plan> {
     let bundle = load(args)?;
     let volumes_of_root = host.uid != 0 && !bundle.has_user_namespace();
     if !bundle.has_user_namespace() {
-        (host.uid, host.gid) = (0, 0);
+        (host.uid, host.gid, host.has_user_systemd) = (0, 0, false);
     }
     if context.volume_root.is_none() {
         // Only shown: it is no matter if there is none.

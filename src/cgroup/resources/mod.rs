@@ -13,6 +13,9 @@ use crate::plan::resources::devices::Policy;
 use crate::plan::resources::limits::Resources;
 use crate::plan::{Problem, Requirement};
 
+/// Values of the config that systemd gets as cgroup v2 does.
+pub use v2::{io_weight, swap, weight_of_shares};
+
 /// One value for one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {

@@ -33,7 +33,7 @@ pub fn cpu(resources: &Resources, sink: &mut Sink) {
 }
 
 /// Shares of 2, 1024 and 262144 are weights of 1, 100 and 10000, and between them runs a parabola in the logarithms.
-fn weight_of_shares(shares: u64) -> u64 {
+pub fn weight_of_shares(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,
@@ -80,7 +80,7 @@ pub fn memory(resources: &Resources, sink: &mut Sink) {
 }
 
 /// The limit of swap alone, of a limit of memory and swap together.
-fn swap(memory: &Memory) -> Result<Option<Limit>, &'static str> {
+pub fn swap(memory: &Memory) -> Result<Option<Limit>, &'static str> {
     match (memory.swap, memory.limit) {
         // As in v1, where no memory limit means that there is none for both together.
         (None, Some(Limit::Max)) => Ok(Some(Limit::Max)),
@@ -124,7 +124,7 @@ pub fn block_io(resources: &Resources, sink: &mut Sink) {
 }
 
 /// blkio's range of 10 to 1000 onto io's of 1 to 10000.
-fn io_weight(weight: u64) -> u64 {
+pub fn io_weight(weight: u64) -> u64 {
     1 + weight.saturating_sub(10) * 9999 / 990
 }
 

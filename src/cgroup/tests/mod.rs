@@ -61,6 +61,7 @@ fn at(path: &str) -> Cgroup {
         manager: Manager::Cgroupfs,
         path: Path::new("/").join(path),
         place: Place::Absolute,
+        unit: None,
         owner: None,
         resources: Resources::default(),
     }

@@ -114,8 +114,16 @@ impl Plan {
         let manager = match self.cgroup.manager {
             Manager::Disabled => return row(f, "path", "that of the runtime"),
             Manager::Cgroupfs => "",
-            Manager::Systemd => " by systemd",
+            Manager::Systemd => " below systemd's own",
         };
+        if let Some(unit) = &self.cgroup.unit {
+            let whose = if unit.user { "the user's systemd" } else { "systemd" };
+            row(f, "unit", format_args!("{} of {whose}", Text(&unit.name)))?;
+            row(f, if unit.is_slice() { "wants" } else { "slice" }, Text(&unit.slice))?;
+            for property in &unit.properties {
+                row(f, "property", Text(&property.to_string()))?;
+            }
+        }
         // A relative path is resolved when the machine's cgroups are looked at.
         let place = match self.cgroup.place {
             Place::Absolute => "",

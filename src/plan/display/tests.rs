@@ -37,8 +37,14 @@ fn plan() -> Plan {
         },
         cgroup: resources::Cgroup {
             manager: Manager::Systemd,
-            path: "/system.slice/demo".into(),
+            path: "/system.slice/docker-demo.scope".into(),
             place: resources::Place::Absolute,
+            unit: Some(resources::Unit {
+                name: "docker-demo.scope".into(),
+                slice: "system.slice".into(),
+                user: false,
+                properties: vec![Property { name: "TasksMax".into(), value: Value::U64(5) }],
+            }),
             owner: Some(1000),
             resources: limits(),
         },

@@ -1,0 +1,81 @@
+//! The systemd driver: a container's cgroup is that of a transient scope (or slice), asked for over D-Bus.
+//!
+//! systemd moves the container's process, which is there already and waits, and sets what it has properties for. All
+//! limits are written to the files afterwards as well, as with runc: what this systemd does not know, what its parents'
+//! controllers do not allow, and what it would round is found by that.
+
+mod bus;
+mod manager;
+mod message;
+mod properties;
+
+use crate::plan::resources::devices::Policy;
+use crate::plan::resources::limits::Resources;
+use crate::plan::resources::unit::{Property, Unit};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+pub use manager::Manager;
+pub use properties::{Mode, rounded};
+
+/// What is recorded of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handle {
+    pub name: String,
+    pub slice: String,
+    /// Of the user's systemd.
+    pub user: bool,
+}
+
+/// A unit that is about to be started.
+#[derive(Debug)]
+pub struct Starter {
+    manager: Manager,
+    unit: Unit,
+    mode: Mode,
+    limits: Vec<Property>,
+}
+
+impl Handle {
+    pub fn of(unit: &Unit) -> Handle {
+        Handle { name: unit.name.clone(), slice: unit.slice.clone(), user: unit.user }
+    }
+
+    /// Stops the unit, if it is there, and lets systemd forget it.
+    pub fn stop(&self) -> Result<()> {
+        Manager::connect(self.user)?.stop(&self.name)
+    }
+
+    /// Tells systemd of new limits, which are in the files already: `touched` are the sections that change, as a whole.
+    ///
+    /// Returns what this systemd does not know or take.
+    pub fn update(&self, touched: &Resources, devices: Option<&Policy>, mode: Mode) -> Result<Vec<String>> {
+        let mut all = devices.map(|policy| properties::of_devices(policy, mode)).unwrap_or_default();
+        all.extend(properties::of_resources(touched, mode));
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        Manager::connect(self.user)?.set(&self.name, all)
+    }
+
+    /// Moves a process into the container's unit: for a user who may not move it.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        Manager::connect(self.user)?.attach(&self.name, pid)
+    }
+}
+
+impl Starter {
+    pub fn new(manager: Manager, unit: &Unit, mode: Mode, resources: &Resources, devices: Option<&Policy>) -> Starter {
+        let mut limits = devices.map(|policy| properties::of_devices(policy, mode)).unwrap_or_default();
+        limits.extend(properties::of_resources(resources, mode));
+        limits.extend(properties::at_start(resources, mode));
+        Starter { manager, unit: unit.clone(), mode, limits }
+    }
+
+    /// Starts the unit with this process in it. Returns what this systemd does not know or take.
+    pub fn start(mut self, pid: i32) -> Result<Vec<String>> {
+        let mut required = properties::of_unit(&self.unit, self.mode, pid);
+        required.extend(self.unit.properties.iter().cloned());
+        self.manager.start(&self.unit.name, &required, self.limits).context("start the container's unit")
+    }
+}
