@@ -30,6 +30,8 @@ pub struct Case {
     pub binary: Option<PathBuf>,
     /// The uid and gid that commands run as, without any privilege, instead of root.
     pub user: Option<u32>,
+    /// Flags before every command.
+    pub global_flags: Vec<&'static str>,
     commands: Cell<u32>,
     more_ids: RefCell<Vec<String>>,
     host_mounts: RefCell<BTreeSet<PathBuf>>,
@@ -68,6 +70,7 @@ impl Case {
             config,
             binary: None,
             user: None,
+            global_flags: Vec::new(),
             commands: Cell::new(0),
             more_ids: RefCell::default(),
             host_mounts: RefCell::default(),
@@ -215,6 +218,7 @@ impl Case {
             None => command::quiet(binary),
         };
         command.arg("--root").arg(self.state_root()).current_dir(&self.dir);
+        command.args(&self.global_flags);
         command.env("RVOL_VOLUME_ROOT", self.volume_root());
         command
     }

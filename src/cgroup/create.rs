@@ -387,7 +387,13 @@ impl Created {
     /// Returns what was left out and why, for the debug log.
     pub fn attach(&mut self, pid: i32) -> Result<Vec<String>> {
         let Some(attachment) = self.attachment.take() else { return Ok(Vec::new()) };
-        let (late, notes) = attachment.attach(pid)?;
+        let (late, notes) = attachment.attach(pid).inspect_err(|e| {
+            if e.downcast_ref::<systemd::Exists>().is_some() {
+                // Nothing of it is ours to take away.
+                self.record.unit = None;
+                self.record.hierarchies.retain(|m| m.made > 0);
+            }
+        })?;
         self.late.extend(late);
         Ok(notes)
     }

@@ -3,7 +3,7 @@
 use super::create::layout;
 use super::record::{Record, Version};
 use super::resources::{self, Settings, Write};
-use super::{apply, controllers, devices};
+use super::{apply, controllers, devices, systemd};
 use crate::plan::Problem;
 use crate::plan::resources::limits::{Limit, Memory};
 use crate::plan::resources::{Policy, Resources};
@@ -36,13 +36,16 @@ impl Record {
 
     /// Writes the sections of `all` that `change` touches.
     fn apply_changed(&self, all: &Resources, change: &Resources, notes: &mut Vec<String>) -> Result<()> {
-        let touched = all.only_sections_of(change);
+        let mut touched = all.only_sections_of(change);
+        if self.unit.is_some() {
+            touched = systemd::rounded(&touched);
+        }
         let members = &self.hierarchies;
         let groups = super::record::open_groups(&self.mounts, &self.path, members)?;
         let layout = layout(&touched, members, &groups)?;
         let mut settings = resources::settings("", &touched, &layout).map_err(|p| refuse(&p))?;
-        if !change.devices.is_empty() {
-            let policy = Policy::new(&all.devices);
+        let policy = (!change.devices.is_empty()).then(|| Policy::new(&all.devices));
+        if let Some(policy) = policy.clone() {
             resources::add_devices(&mut settings, policy, &layout, false).map_err(|p| refuse(&[p]))?;
         }
         for (index, group) in groups.iter().enumerate() {
@@ -51,6 +54,12 @@ impl Record {
             }
             let writes: Vec<&Write> = settings.writes.iter().filter(|w| w.hierarchy == index).collect();
             apply::apply(group, writes.into_iter(), notes)?;
+        }
+        if let Some(unit) = &self.unit {
+            // Or it would write the old values when it reloads. Its device program gives way to ours below.
+            let v1 = members.iter().any(|m| m.version == Version::V1);
+            let mode = if v1 { systemd::Mode::V1 } else { systemd::Mode::V2 };
+            notes.extend(unit.update(&touched, policy.as_ref(), mode)?);
         }
         self.replace_devices(&settings, &groups)
     }

@@ -232,7 +232,10 @@ impl Making<'_> {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
         }
         let lineage = Lineage::of(&plan.namespaces, privileged);
-        let waits = new_user_namespace || plan.intel_rdt.is_some() || oom_score_adj(plan).is_some() || cgroup.waits_for_attach();
+        let waits = new_user_namespace
+            || plan.intel_rdt.is_some()
+            || oom_score_adj(plan).is_some()
+            || cgroup.waits_for_attach();
 
         let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces) } else { 0 };
         let cloned = {
@@ -274,7 +277,11 @@ impl Making<'_> {
             let born = dialogue.hear_birth(init)?;
             init = self.init.insert(born);
         }
-        for note in cgroup.attach(init.pid)? {
+        let attached = cgroup.attach(init.pid);
+        if attached.is_err() {
+            self.record.cgroup = cgroup.record().clone();
+        }
+        for note in attached? {
             log::debug(format_args!("{}: {note}", plan.id));
         }
         cgroup.complete()?;

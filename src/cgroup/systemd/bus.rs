@@ -77,7 +77,8 @@ impl Address {
 
     /// The addresses of a bus, as in `DBUS_SESSION_BUS_ADDRESS` ("Server Addresses" of the D-Bus specification).
     pub fn parse(text: &str) -> Result<Vec<Address>> {
-        let addresses = text.split(';').filter(|a| !a.is_empty()).map(Address::parse_one).collect::<Result<Vec<_>>>()?;
+        let addresses =
+            text.split(';').filter(|a| !a.is_empty()).map(Address::parse_one).collect::<Result<Vec<_>>>()?;
         if addresses.is_empty() {
             bail!("the address is empty");
         }
@@ -89,7 +90,7 @@ impl Address {
         for (key, value) in keys.split(',').filter_map(|pair| pair.split_once('=')) {
             let value = unescape(value).with_context(|| format!("address {text:?}"))?;
             match key {
-                "path" => return Ok(Address::bus(std::ffi::OsString::from(os(value)))),
+                "path" => return Ok(Address::bus(os(value))),
                 "abstract" => return Ok(Address { place: Place::Abstract(value), bus: true }),
                 _ => {}
             }
@@ -155,16 +156,15 @@ impl Bus {
 
     fn connect_to(address: &Address, answer: Duration) -> Result<Bus> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)
-            .call(|| "socket".into())?;
+        let socket =
+            nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).call(|| "socket".into())?;
         // A listener that accepts nobody must not hold us for ever: a full queue ends the connect with EAGAIN.
         let timeout = TimeVal::new(answer.as_secs() as i64, i64::from(answer.subsec_micros()));
         setsockopt(&socket, SendTimeout, &timeout).call(|| "setsockopt SO_SNDTIMEO".into())?;
         let unix = address.to_unix().call(|| "address".into())?;
         nix::sys::socket::connect(socket.as_raw_fd(), &unix).call(|| "connect".into())?;
         let bus = address.bus;
-        let mut bus =
-            Bus { socket, bus, last_serial: 0, buffer: Vec::new(), signals: VecDeque::new(), answer };
+        let mut bus = Bus { socket, bus, last_serial: 0, buffer: Vec::new(), signals: VecDeque::new(), answer };
         bus.greet()?;
         Ok(bus)
     }
@@ -326,7 +326,6 @@ impl Bus {
             }
         }
     }
-
 }
 
 /// No answer came in time.

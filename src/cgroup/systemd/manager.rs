@@ -47,19 +47,13 @@ impl Manager {
         Manager { bus, job }
     }
 
-    fn method(&self, member: &'static str) -> Method {
+    fn method(&self, member: &'static str) -> Method<'static> {
         Method { destination: self.bus.systemd(), path: PATH, interface: MANAGER, member }
     }
 
     /// The cgroup that everything of this systemd is below; without a leading slash.
     pub fn control_group(&mut self) -> Result<PathBuf> {
-        let get =
-            Method { interface: "org.freedesktop.DBus.Properties", member: "Get", ..self.method("") };
-        let answer = self.bus.call(&get, &(MANAGER, "ControlGroup")).context("property ControlGroup of systemd")?;
-        match &*answer.body::<OwnedVariant>()? {
-            Variant::Str(path) => Ok(path.trim_start_matches('/').into()),
-            other => bail!("ControlGroup of systemd is {other:?}"),
-        }
+        self.control_group_of(PATH, MANAGER)
     }
 
     /// Starts a transient unit and waits until it runs. `optional` is left out property by property where this systemd
@@ -83,7 +77,7 @@ impl Manager {
                         optional.retain(|p| p.name != property.name);
                         notes.push(format!("{property} of unit {unit} is not set: {:#}", e.root_cause()));
                     }
-                    None => return Err(explain(e, unit, required)),
+                    None => return Err(explain(e, unit)),
                 },
             }
         };
@@ -118,8 +112,13 @@ impl Manager {
         }
     }
 
-    /// Stops a unit, waits until it has stopped, and lets systemd forget it. One that is not there is no error.
-    pub fn stop(&mut self, unit: &str) -> Result<()> {
+    /// Stops a unit, waits until it has stopped, and lets systemd forget it. One that is not there is no error, and one
+    /// of this name in another cgroup than `path` is somebody else's.
+    pub fn stop(&mut self, unit: &str, path: &Path) -> Result<()> {
+        let place = self.cgroup_of(unit)?;
+        if !place.as_os_str().is_empty() && place != path {
+            return Ok(());
+        }
         let stopped = self.bus.call(&self.method("StopUnit"), &(unit, "replace"));
         match stopped {
             Ok(job) => {
@@ -133,9 +132,26 @@ impl Manager {
                 }
             }
             Err(e) if refused_as(&e, "NoSuchUnit") => {}
-            Err(e) => return Err(explain(e, unit, &[])),
+            Err(e) => return Err(explain(e, unit)),
         }
         self.reset_failed(unit)
+    }
+
+    /// The cgroup of a unit, without a leading slash; empty if it has none or is not there.
+    fn cgroup_of(&mut self, unit: &str) -> Result<PathBuf> {
+        let interface = if unit.ends_with(".slice") { "Slice" } else { "Scope" };
+        let interface = format!("org.freedesktop.systemd1.{interface}");
+        let path = format!("{PATH}/unit/{}", in_object_path(unit));
+        self.control_group_of(&path, &interface).with_context(|| format!("unit {unit}"))
+    }
+
+    fn control_group_of(&mut self, path: &str, interface: &str) -> Result<PathBuf> {
+        let get = Method { path, interface: "org.freedesktop.DBus.Properties", ..self.method("Get") };
+        let answer = self.bus.call(&get, &(interface, "ControlGroup")).context("property ControlGroup")?;
+        match &*answer.body::<OwnedVariant>()? {
+            Variant::Str(path) => Ok(path.trim_start_matches('/').into()),
+            other => bail!("ControlGroup is {other:?}"),
+        }
     }
 
     /// Lets systemd forget that a unit has failed; one that is not there is no error.
@@ -153,7 +169,7 @@ impl Manager {
         while !properties.is_empty() {
             let wire = to_wire(properties.iter())?;
             let Err(e) = self.bus.call(&self.method("SetUnitProperties"), &(unit, true, wire)) else { break };
-            let Some(index) = refused_property(&e, &properties) else { return Err(explain(e, unit, &[])) };
+            let Some(index) = refused_property(&e, &properties) else { return Err(explain(e, unit)) };
             let property = properties.remove(index);
             properties.retain(|p| p.name != property.name);
             notes.push(format!("{property} of unit {unit} is not set: {:#}", e.root_cause()));
@@ -164,7 +180,7 @@ impl Manager {
     /// Moves a process into a running scope, which a user's systemd may do where the user may not.
     pub fn attach(&mut self, unit: &str, pid: i32) -> Result<()> {
         let method = self.method("AttachProcessesToUnit");
-        self.bus.call(&method, &(unit, "", vec![pid.unsigned_abs()])).map(drop).map_err(|e| explain(e, unit, &[]))
+        self.bus.call(&method, &(unit, "", vec![pid.unsigned_abs()])).map(drop).map_err(|e| explain(e, unit))
     }
 }
 
@@ -184,6 +200,18 @@ fn addresses(user: bool, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<A
     Ok(vec![Address::bus(dir.join("bus")), Address::direct(dir.join("systemd/private"))])
 }
 
+/// A unit of the name is there already, and it is not ours.
+#[derive(Debug)]
+pub struct Exists(String);
+
+impl std::fmt::Display for Exists {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "unit {0} exists already: another container has the name (see systemctl status {0})", self.0)
+    }
+}
+
+impl std::error::Error for Exists {}
+
 fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
     error.downcast_ref()
 }
@@ -193,7 +221,7 @@ fn refused_as(error: &anyhow::Error, name: &str) -> bool {
 }
 
 /// Which of `properties` an error is about: systemd names it in its text.
-fn refused_property(error: &anyhow::Error, properties: &[Property]) -> Option<usize> {
+pub fn refused_property(error: &anyhow::Error, properties: &[Property]) -> Option<usize> {
     let refusal = refusal(error)?;
     let about = ["PropertyReadOnly", "UnknownProperty", "InvalidArgs", "NotSupported", "InvalidSignature"];
     about.iter().find(|name| refusal.name.ends_with(*name))?;
@@ -202,18 +230,23 @@ fn refused_property(error: &anyhow::Error, properties: &[Property]) -> Option<us
 }
 
 /// The error with what to do about it.
-fn explain(error: anyhow::Error, unit: &str, required: &[Property]) -> anyhow::Error {
+fn explain(error: anyhow::Error, unit: &str) -> anyhow::Error {
     if refused_as(&error, "UnitExists") {
-        return anyhow!("unit {unit} exists already: another container has the name (see systemctl status {unit})");
+        return anyhow!(Exists(unit.into()));
     }
     let denied = ["AccessDenied", "InteractiveAuthorizationRequired", "AuthFailed"];
     if denied.iter().any(|name| refused_as(&error, name)) {
         return error.context(format!("unit {unit}: systemd denies access to this user"));
     }
-    match refused_property(&error, required) {
-        Some(index) => error.context(format!("property {} of unit {unit}", required[index])),
-        None => error.context(format!("unit {unit}")),
-    }
+    error.context(format!("unit {unit}"))
+}
+
+/// A unit's name as the last part of its object path.
+fn in_object_path(unit: &str) -> String {
+    unit.bytes().enumerate().fold(String::new(), |path, (index, c)| {
+        let plain = c.is_ascii_alphabetic() || (c.is_ascii_digit() && index > 0);
+        path + &if plain { char::from(c).into() } else { format!("_{c:02x}") }
+    })
 }
 
 fn to_wire<'a>(properties: impl Iterator<Item = &'a Property>) -> Result<Properties<'a>> {

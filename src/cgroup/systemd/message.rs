@@ -33,11 +33,11 @@ mod field {
 
 /// A method to call.
 #[derive(Debug, Clone, Copy)]
-pub struct Method {
+pub struct Method<'a> {
     /// `None` on a connection without a bus between.
     pub destination: Option<&'static str>,
-    pub path: &'static str,
-    pub interface: &'static str,
+    pub path: &'a str,
+    pub interface: &'a str,
     pub member: &'static str,
 }
 
@@ -94,8 +94,8 @@ pub fn call<T: Serialize + zbus::wire::DynamicType>(method: &Method, serial: u32
     let path = ObjectPath::try_from(method.path).context("object path")?;
     let mut fields = vec![
         (field::PATH, Field::Variant(Variant::from(path))),
-        (field::INTERFACE, Field::Variant(Variant::from(method.interface))),
         (field::MEMBER, Field::Variant(Variant::from(method.member))),
+        (field::INTERFACE, Field::Variant(Variant::from(method.interface))),
     ];
     fields.extend(method.destination.map(|name| (field::DESTINATION, Field::Variant(Variant::from(name)))));
     let signature = body.signature().to_string_no_parens();

@@ -8,14 +8,17 @@ mod bus;
 mod manager;
 mod message;
 mod properties;
+#[cfg(test)]
+mod tests;
 
 use crate::plan::resources::devices::Policy;
 use crate::plan::resources::limits::Resources;
 use crate::plan::resources::unit::{Property, Unit};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
-pub use manager::Manager;
+pub use manager::{Exists, Manager};
 pub use properties::{Mode, rounded};
 
 /// What is recorded of a unit.
@@ -41,9 +44,9 @@ impl Handle {
         Handle { name: unit.name.clone(), slice: unit.slice.clone(), user: unit.user }
     }
 
-    /// Stops the unit, if it is there, and lets systemd forget it.
-    pub fn stop(&self) -> Result<()> {
-        Manager::connect(self.user)?.stop(&self.name)
+    /// Stops the unit, if it is there and has this cgroup, and lets systemd forget it.
+    pub fn stop(&self, path: &Path) -> Result<()> {
+        Manager::connect(self.user)?.stop(&self.name, path)
     }
 
     /// Tells systemd of new limits, which are in the files already: `touched` are the sections that change, as a whole.
@@ -76,6 +79,11 @@ impl Starter {
     pub fn start(mut self, pid: i32) -> Result<Vec<String>> {
         let mut required = properties::of_unit(&self.unit, self.mode, pid);
         required.extend(self.unit.properties.iter().cloned());
-        self.manager.start(&self.unit.name, &required, self.limits).context("start the container's unit")
+        let started = self.manager.start(&self.unit.name, &required, self.limits);
+        let started = started.map_err(|e| match manager::refused_property(&e, &self.unit.properties) {
+            Some(index) => e.context(format!("annotations.org.systemd.property.{}", self.unit.properties[index].name)),
+            None => e,
+        });
+        started.context("start the container's unit")
     }
 }

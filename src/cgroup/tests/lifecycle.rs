@@ -195,6 +195,7 @@ fn no_cgroups_matter_only_when_asked_for() {
         uid: 1000,
         gid: 1000,
         in_user_namespace: false,
+        has_user_systemd: false,
         cgroup: CgroupMode::None,
         cgroup_root: "/sys/fs/cgroup".into(),
     };

@@ -15,6 +15,7 @@ fn plan_on(config: Value, user: Namespace) -> Planned {
         uid: 0,
         gid: 0,
         in_user_namespace: false,
+        has_user_systemd: false,
         cgroup: CgroupMode::Unified,
         cgroup_root: "/sys/fs/cgroup".into(),
     };

@@ -3,6 +3,8 @@ use crate::plan::hooks::Hooks;
 use crate::plan::namespaces::{IdMap, Namespaces, TimeOffset};
 use crate::plan::options::{Propagation, PropagationKind};
 use crate::plan::process::*;
+use crate::plan::resources::property::Value;
+use crate::plan::resources::unit::Property;
 use crate::plan::seccomp::{Action, Filter, Listener, Rule, Seccomp};
 use crate::plan::{IntelRdt, NetDevice, resources};
 use std::collections::BTreeMap;

@@ -109,8 +109,7 @@ fn expand(slice: &str) -> Result<PathBuf, String> {
 
 /// A unit's directory: one that could be taken for a file of the kernel gets an underscore.
 fn directory(unit: &str) -> String {
-    const CONTROLLERS: [&str; 9] =
-        ["cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids", "cgroup"];
+    const CONTROLLERS: [&str; 9] = ["cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids", "cgroup"];
     let first = unit.split('.').next().unwrap_or_default();
     let escape = unit.starts_with(['_', '.']) || CONTROLLERS.contains(&first);
     if escape { format!("_{unit}") } else { unit.into() }

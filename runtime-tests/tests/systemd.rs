@@ -1,0 +1,402 @@
+//! Containers in units of a real systemd: `--systemd-cgroup`, `slice:prefix:name`, properties from resources and
+//! annotations, and what of it is gone after `delete`. Skipped where systemd is not PID 1; `make test-vm` has one.
+
+use runtime_tests::{Case, json, needs, needs_machine};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn booted() -> bool {
+    Path::new("/run/systemd/system").is_dir() && nix::unistd::geteuid().is_root()
+}
+
+/// The controllers that systemd gives to its units here.
+fn has_controllers(names: &[&str]) -> bool {
+    let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    names.iter().all(|name| list.split_ascii_whitespace().any(|c| c == *name))
+}
+
+/// A container for `system.slice/rvt-TOKEN.scope`.
+fn case() -> Case {
+    let mut case = Case::new();
+    case.global_flags = vec!["--systemd-cgroup"];
+    let path = format!("system.slice:rvt:{}", case.token);
+    case.set("/linux/cgroupsPath", json!(path)).pause();
+    case
+}
+
+fn unit(case: &Case) -> String {
+    format!("rvt-{}.scope", case.token)
+}
+
+#[track_caller]
+fn systemctl(words: &[&str]) -> String {
+    let output = Command::new("systemctl").args(words).output().expect("run systemctl");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+fn property(unit: &str, name: &str) -> String {
+    systemctl(&["show", "--value", "--property", name, unit])
+}
+
+#[track_caller]
+fn expect_properties(unit: &str, expected: &[(&str, &str)]) {
+    for (name, value) in expected {
+        assert_eq!(property(unit, name), *value, "{name} of {unit}");
+    }
+}
+
+/// The directory of the container's process in cgroup v2.
+fn directory(case: &Case) -> PathBuf {
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", case.pid())).expect("read /proc/PID/cgroup");
+    let path = text.lines().find_map(|l| l.strip_prefix("0::/")).expect("cgroup v2");
+    Path::new("/sys/fs/cgroup").join(path)
+}
+
+#[track_caller]
+fn expect_files(case: &Case, expected: &[(&str, &str)]) {
+    for (file, value) in expected {
+        let text = fs::read_to_string(directory(case).join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert_eq!(text.trim_end(), *value, "{file}");
+    }
+}
+
+/// systemd knows nothing of the unit, not even that it has failed.
+#[track_caller]
+fn expect_forgotten(unit: &str) {
+    assert_eq!(property(unit, "LoadState"), "not-found", "{}", systemctl(&["status", unit]));
+}
+
+#[test]
+fn a_container_is_in_a_scope() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let case = case();
+    let unit = unit(&case);
+    case.create().ok();
+    expect_properties(
+        &unit,
+        &[
+            ("ActiveState", "active"),
+            ("Slice", "system.slice"),
+            ("Delegate", "yes"),
+            ("MemoryAccounting", "yes"),
+            ("TasksAccounting", "yes"),
+            ("DefaultDependencies", "no"),
+            ("Description", &format!("rvol-runc container rvt-{}", case.token)),
+        ],
+    );
+    case.start().ok();
+    assert!(directory(&case).ends_with(format!("system.slice/{unit}")), "{:?}", directory(&case));
+    let record = case.read(&format!("state/{}/container.json", case.id));
+    assert!(record.contains(&format!("\"name\":\"{unit}\",\"slice\":\"system.slice\"")), "{record}");
+    case.delete_force().ok();
+    expect_forgotten(&unit);
+    case.assert_nothing_left();
+}
+
+#[test]
+fn without_a_path_the_scope_is_named_after_the_container() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    case.global_flags = vec!["--cgroup-manager=systemd"];
+    case.unset("/linux/cgroupsPath").create().ok();
+    let unit = format!("rvol-runc-{}.scope", case.id);
+    expect_properties(&unit, &[("ActiveState", "active"), ("Slice", "system.slice")]);
+    case.delete_force().ok();
+    expect_forgotten(&unit);
+}
+
+#[test]
+fn slices_stand_in_slices() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    let (top, inner) = (format!("{}.slice", case.token), format!("{}-in.slice", case.token));
+    case.set("/linux/cgroupsPath", json!(format!("{inner}:rvt:{}", case.token))).create().ok();
+    case.start().ok();
+    assert!(directory(&case).ends_with(format!("{top}/{inner}/{}", unit(&case))), "{:?}", directory(&case));
+    case.delete_force().ok();
+    expect_forgotten(&unit(&case));
+    // They are systemd's; it keeps slices until they are stopped.
+    systemctl(&["stop", &inner, &top]);
+}
+
+#[test]
+fn a_name_of_a_slice_makes_a_slice() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    let unit = format!("{}.slice", case.token);
+    case.set("/linux/cgroupsPath", json!(format!("::{unit}"))).create().ok();
+    case.start().ok();
+    expect_properties(&unit, &[("ActiveState", "active")]);
+    assert!(directory(&case).ends_with(&unit), "{:?}", directory(&case));
+    case.delete_force().ok();
+    // Any slice can be loaded, at any time.
+    expect_properties(&unit, &[("ActiveState", "inactive")]);
+    case.assert_nothing_left();
+}
+
+#[test]
+fn limits_are_properties_and_in_the_files() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["cpu", "memory", "pids"]), "cgroup v2 has no cpu, memory, pids");
+    let mut case = case();
+    case.set(
+        "/linux/resources",
+        json!({
+            "memory": { "limit": 67108864, "reservation": 33554432 },
+            "cpu": { "shares": 512, "quota": 15500, "period": 50000 },
+            "pids": { "limit": 20 },
+            "unified": { "memory.high": "50331648", "memory.oom.group": "1" },
+        }),
+    );
+    case.create().ok();
+    let unit = unit(&case);
+    expect_properties(
+        &unit,
+        &[
+            ("MemoryMax", "67108864"),
+            ("MemoryLow", "33554432"),
+            ("MemoryHigh", "50331648"),
+            ("CPUWeight", "59"),
+            ("CPUQuotaPerSecUSec", "310ms"),
+            ("CPUQuotaPeriodUSec", "50ms"),
+            ("TasksMax", "20"),
+            ("OOMPolicy", "kill"),
+        ],
+    );
+    let files = [
+        ("memory.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("memory.high", "50331648"),
+        ("memory.oom.group", "1"),
+        ("cpu.weight", "59"),
+        ("cpu.max", "15500 50000"),
+        ("pids.max", "20"),
+    ];
+    expect_files(&case, &files);
+    // systemd writes what it knows once more.
+    systemctl(&["daemon-reload"]);
+    expect_files(&case, &files);
+    case.delete_force().ok();
+}
+
+#[test]
+fn a_quota_is_a_whole_percentage() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["cpu"]), "cgroup v2 has no cpu");
+    let mut case = case();
+    case.set("/linux/resources/cpu", json!({ "quota": 12345, "period": 100000 })).create().ok();
+    expect_properties(&unit(&case), &[("CPUQuotaPerSecUSec", "130ms")]);
+    expect_files(&case, &[("cpu.max", "13000 100000")]);
+}
+
+#[test]
+fn no_process_is_a_limit_that_only_the_file_can_say() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["pids"]), "cgroup v2 has no pids");
+    let mut case = case();
+    case.set("/linux/resources/pids/limit", json!(0)).create().ok();
+    expect_properties(&unit(&case), &[("TasksMax", "1")]);
+    expect_files(&case, &[("pids.max", "0")]);
+}
+
+#[test]
+fn cpus_are_properties() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["cpuset"]), "cgroup v2 has no cpuset");
+    let mut case = case();
+    case.set("/linux/resources/cpu", json!({ "cpus": "0", "mems": "0" })).create().ok();
+    expect_properties(&unit(&case), &[("AllowedCPUs", "0"), ("AllowedMemoryNodes", "0")]);
+    expect_files(&case, &[("cpuset.cpus", "0"), ("cpuset.mems", "0")]);
+}
+
+#[test]
+fn devices_are_systemds_and_ours() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    let deny = json!({ "allow": false, "access": "rwm" });
+    // /dev/zero for reading alone: `char-1` allows it all and the second rule takes it back, which systemd cannot say.
+    case.set("/linux/resources/devices", json!([deny, { "allow": true, "type": "c", "major": 1, "access": "rwm" }]));
+    case.create().ok();
+    expect_properties(&unit(&case), &[("DevicePolicy", "strict")]);
+    assert!(property(&unit(&case), "DeviceAllow").contains("char-1 rwm"));
+    case.delete_force().ok();
+    let back = json!({ "allow": false, "type": "c", "major": 1, "minor": 5, "access": "w" });
+    case.set("/linux/resources/devices/-", back);
+    case.script("echo a >/dev/null && head -c1 /dev/zero >/dev/null && ! echo a 2>/dev/null >/dev/zero").run().ok();
+}
+
+#[test]
+fn annotations_are_properties() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    case.set(
+        "/annotations",
+        json!({
+            "org.systemd.property.TimeoutStopUSec": "uint64 123000000",
+            "org.systemd.property.CollectMode": "'inactive-or-failed'",
+            "org.systemd.property.RuntimeMaxSec": "uint64 600",
+            "org.systemd.property.Documentation": "['man:true(1)', 'man:false(1)']",
+        }),
+    );
+    case.create().ok();
+    expect_properties(
+        &unit(&case),
+        &[("TimeoutStopUSec", "2min 3s"), ("CollectMode", "inactive-or-failed"), ("RuntimeMaxUSec", "10min")],
+    );
+    let documentation = property(&unit(&case), "Documentation");
+    assert!(documentation.contains("man:true(1)") && documentation.contains("man:false(1)"), "{documentation}");
+}
+
+#[test]
+fn a_property_that_systemd_does_not_know_is_named() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    case.set("/annotations", json!({ "org.systemd.property.NoSuchThing": "true" }));
+    case.create().fails().says("annotations.org.systemd.property.NoSuchThing").says("unknown property");
+    expect_forgotten(&unit(&case));
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_unit_that_is_there_is_not_touched() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let case = case();
+    let unit = unit(&case);
+    let slice = format!("{}.slice", case.token);
+    let mut other = Command::new("systemd-run")
+        .args(["--quiet", "--scope", "--unit", &unit, "--slice", &slice, "sleep", "1000"])
+        .spawn()
+        .expect("systemd-run");
+    let active = runtime_tests::waiting::until(runtime_tests::command::LIMIT, || {
+        (property(&unit, "ActiveState") == "active").then_some(())
+    });
+    active.expect("the scope starts");
+    case.create().fails().says("exists already");
+    expect_properties(&unit, &[("ActiveState", "active"), ("Slice", &slice)]);
+    systemctl(&["kill", "--signal=KILL", &unit]);
+    other.wait().expect("wait for systemd-run");
+    systemctl(&["stop", &slice]);
+}
+
+#[test]
+fn a_container_killed_for_memory_leaves_no_failed_unit() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["memory"]), "cgroup v2 has no memory");
+    let mut case = case();
+    case.set("/linux/resources/memory", json!({ "limit": 16777216, "swap": 16777216 }));
+    case.script("x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo survived").create().ok();
+    case.start().ok();
+    case.wait_for_status("stopped");
+    case.delete().ok();
+    expect_forgotten(&unit(&case));
+    // The name is free again.
+    case.script("true").run().ok();
+    expect_forgotten(&unit(&case));
+}
+
+#[test]
+fn a_container_of_cgroups_and_processes_is_deleted() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    case.namespace("cgroup").mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
+    case.script(
+        "mkdir -p /sys/fs/cgroup/a/b; trap '' TERM; sleep 1000 & echo $! >/sys/fs/cgroup/a/b/cgroup.procs; \
+         sleep 1000 & echo ready; wait",
+    );
+    case.create_and_start().wait_for_line("ready");
+    case.delete_force().ok();
+    expect_forgotten(&unit(&case));
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_frozen_container_is_deleted() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let case = case();
+    case.create().ok();
+    case.start().ok();
+    case.invoke(&["pause", &case.id]).ok();
+    assert_eq!(case.status(), "paused");
+    case.delete_force().ok();
+    expect_forgotten(&unit(&case));
+}
+
+#[test]
+fn a_killed_create_leaves_no_unit() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let mut case = case();
+    // Reached when the unit runs and init waits for the hook.
+    let hook = case.make_script("hook", "kill -KILL $PPID");
+    case.set("/hooks/createRuntime", json!([{ "path": hook }]));
+    case.create();
+    case.delete_force().ok();
+    expect_forgotten(&unit(&case));
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_unit_that_has_vanished_is_no_error() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    let case = case();
+    case.create().ok();
+    case.start().ok();
+    systemctl(&["kill", "--signal=KILL", &unit(&case)]);
+    case.wait_for_status("stopped");
+    systemctl(&["stop", &unit(&case)]);
+    case.delete().ok();
+    expect_forgotten(&unit(&case));
+}
+
+#[test]
+fn paths_that_are_none_are_refused() {
+    needs!(Rvol);
+    let mut case = case();
+    for (path, message) in [
+        ("/a/b", "linux.cgroupsPath: expected the form"),
+        ("a:b", "linux.cgroupsPath: expected the form"),
+        ("a--b.slice:p:n", "linux.cgroupsPath: invalid slice name: a--b.slice"),
+        ("a/b.slice:p:n", "linux.cgroupsPath: invalid slice name: a/b.slice"),
+    ] {
+        case.set("/linux/cgroupsPath", json!(path)).create().fails().says(message);
+    }
+}
+
+#[test]
+fn a_plan_shows_unit_and_slice() {
+    needs!(Rvol);
+    let mut case = case();
+    case.set("/annotations", json!({ "org.systemd.property.TimeoutStopSec": "5" }));
+    case.write_config();
+    let plan = case.invoke(&["plan", &case.path("bundle")]).ok().stdout;
+    for line in [format!("{} of systemd", unit(&case)), "system.slice".into(), "TimeoutStopUSec=uint64 5000000".into()]
+    {
+        assert!(plan.contains(&line), "{line}\n{plan}");
+    }
+}
+
+#[test]
+fn a_machine_without_systemd_is_named() {
+    needs!(Rvol);
+    needs_machine!(!Path::new("/run/systemd/system").exists(), "systemd is PID 1 here");
+    let case = case();
+    case.create().fails().says("systemd is not running on this machine");
+    case.assert_nothing_left();
+}
