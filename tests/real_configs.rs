@@ -13,6 +13,7 @@ fn host() -> Host {
         uid: 0,
         gid: 0,
         in_user_namespace: false,
+        has_user_systemd: false,
         cgroup: CgroupMode::Unified,
         cgroup_root: "/sys/fs/cgroup".into(),
     }
