@@ -1,6 +1,6 @@
 //! The `local` driver's options: what is mounted, when, and for how long.
 
-use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use runtime_tests::host_mounts::{in_own_mounts, is_mounted};
 use runtime_tests::{Case, json, needs, needs_machine, runtime, unprivileged};
 use std::fs;
@@ -81,6 +81,11 @@ fn a_tmpfs_lives_as_long_as_it_is_used() {
         case.delete_force().ok();
         assert_eq!(mounts_at(&case, "scratch"), 0);
         assert_eq!(fs::read_dir(case.data("scratch")).expect("list").count(), 0, "its content went with it");
+        // One without a name goes with its container.
+        let flag = "dst=/data,volume-opt=type=tmpfs,volume-opt=device=tmpfs";
+        case.script("grep -c ' /data ' /proc/self/mountinfo");
+        assert_eq!(case.run_with(&["--mount", flag]).ok().stdout, "1\n");
+        assert_eq!(case.volume_names(), ["scratch"]);
         let out = case.volume(&["df"]).ok().stdout;
         assert!(out.contains("scratch       0         N/A"), "{out}");
         case.volume(&["prune", "-af"]).ok();
@@ -388,4 +393,75 @@ fn a_limit_needs_project_quotas() {
     out.says("quota size requested but no quota support");
     assert_eq!(case.volume_names(), ["unlimited"]);
     assert_eq!(case.debris(), [""; 0]);
+}
+
+/// A store on a filesystem with project quotas; `None` after printing why there is none.
+fn store_with_quotas(case: &Case, fstype: &str, flags: &[&str]) -> Option<Loop> {
+    let skip = |why: &str| {
+        runtime_tests::features::skip(why);
+        None
+    };
+    let image = case.make_file("quota.img", "");
+    fs::File::options().write(true).open(&image).expect("open").set_len(320 << 20).expect("grow");
+    let made = Command::new(format!("mkfs.{fstype}")).arg("-q").args(flags).arg(&image).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return skip(&format!("no mkfs.{fstype} that knows project quotas"));
+    }
+    let Some(device) = Loop::attach(&image) else { return skip("no loop device is to be had") };
+    fs::create_dir_all(case.volume_root()).expect("mkdir");
+    let options = Some("prjquota");
+    let mounted = mount(Some(device.0.as_str()), &case.volume_root(), Some(fstype), MsFlags::empty(), options);
+    if let Err(errno) = mounted {
+        return skip(&format!(
+            "the kernel mounts no {fstype} with prjquota ({errno}): CONFIG_QFMT_V2, CONFIG_XFS_QUOTA"
+        ));
+    }
+    case.expect_host_mount(case.volume_root());
+    Some(device)
+}
+
+#[test]
+fn a_limit_is_kept_on_ext4() {
+    a_limit_is_kept("ext4", &["-F", "-O", "quota,project", "-E", "quotatype=prjquota"]);
+}
+
+#[test]
+fn a_limit_is_kept_on_xfs() {
+    a_limit_is_kept("xfs", &[]);
+}
+
+fn a_limit_is_kept(fstype: &str, flags: &[&str]) {
+    needs!(Rvol);
+    in_own_mounts(|| {
+        let mut case = Case::new();
+        let Some(_device) = store_with_quotas(&case, fstype, flags) else { return };
+        // The image's files come in, though they are staged outside the directory otherwise.
+        fs::write(case.rootfs().join("data/image"), "image\n").expect("write");
+        case.volume(&["create", "-o", "size=1m", "small"]).ok();
+        case.volume(&["create", "free"]).ok();
+        case.script("cat /data/image; dd if=/dev/zero of=/data/big bs=64k count=32");
+        let out = case.run_with(&["-v", "small:/data"]);
+        assert!(out.stdout == "image\n" && out.code() != 0, "{out}");
+        let told = ["No space left on device", "Disk quota exceeded"];
+        assert!(told.iter().any(|told| out.stderr.contains(told)), "{out}");
+        let size = fs::metadata(case.data("small").join("big")).expect("stat").len();
+        assert!((900 << 10..=1 << 20).contains(&size), "{size}");
+        case.run_with(&["-v", "free:/data"]).ok();
+        // A copy has a limit of its own, and so has a second one.
+        fs::remove_file(case.data("small").join("big")).expect("remove");
+        case.volume(&["clone", "small", "copy"]).ok();
+        case.script("dd if=/dev/zero of=/data/big bs=64k count=12");
+        case.run_with(&["-v", "copy:/data"]).ok();
+        case.run_with(&["-v", "small:/data"]).ok();
+        case.script("dd if=/dev/zero of=/data/more bs=64k count=12");
+        let out = case.run_with(&["-v", "copy:/data"]);
+        assert_ne!(out.code(), 0, "{out}");
+        // What the runtime itself keeps of a full volume is not in its way.
+        case.args(&["/bin/true"]);
+        case.run_with(&["-v", "copy:/data"]).ok();
+        for name in ["small", "copy"] {
+            case.volume(&["rm", name]).ok();
+        }
+        assert_eq!(case.volume_names(), ["free"]);
+    });
 }

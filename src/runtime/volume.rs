@@ -259,6 +259,7 @@ pub fn clone(context: &Context, from: &str, to: &str) -> Result<()> {
     labels.remove(ANONYMOUS_LABEL);
     let metadata = Metadata { copied: old.copied, ..Metadata::new(Some(&old.driver), labels, old.options, false) };
     let made = store.make(to, &metadata, Durable::Yes, |volume| {
+        driver::make(volume, &metadata)?;
         copy_tree(data.as_fd(), volume.data()?.as_fd(), Top::Copy)
             .map(drop)
             .with_context(|| format!("copy volume {from}"))

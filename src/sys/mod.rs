@@ -17,6 +17,7 @@ pub mod ns;
 pub mod path;
 pub mod pidfd;
 pub mod process;
+pub mod quota;
 pub mod random;
 pub mod seccomp;
 pub mod shared;

@@ -81,6 +81,8 @@ pub struct Job<'a> {
     pub image: BorrowedFd<'a>,
     pub mode: CopyUp,
     pub owners: Owners<'a>,
+    /// A quota counts what is in the data: rename(2) takes no directory from one quota's project into another's (EXDEV).
+    pub limited: bool,
 }
 
 /// Fills the volume, or the part of it that is asked for, from the image's directory.
@@ -96,7 +98,8 @@ pub fn fill(volume: &Volume, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Resul
         return copy_attributes(image, into, owners).map(|()| Copied::default());
     }
     let same = |a: BorrowedFd, b: BorrowedFd| -> nix::Result<bool> { Ok(fstat(a)?.st_dev == fstat(b)?.st_dev) };
-    let stage = if same(volume.dir(), into).call(|| "fstat".into())? { beside(volume) } else { inside(data) };
+    let renames = !job.limited && same(volume.dir(), into).call(|| "fstat".into())?;
+    let stage = if renames { beside(volume) } else { inside(data) };
     match stage_copy(&stage, job, watch) {
         Ok(copied) => finish(&stage, data).map(|()| copied),
         Err(error) => {

@@ -135,7 +135,16 @@ fn copy_up(
     }
     let Some(image) = image_directory(image, wish.target)? else { return Ok(None) };
     let owners = wish.idmap.map(|map| Owners { uid: &map.uid, gid: &map.gid }).unwrap_or_default();
-    let job = copy_up::Job { data, subpath: wish.volume.subpath.as_deref(), into, image: image.as_fd(), mode, owners };
+    let limited = metadata.is_limited();
+    let job = copy_up::Job {
+        data,
+        subpath: wish.volume.subpath.as_deref(),
+        into,
+        image: image.as_fd(),
+        mode,
+        owners,
+        limited,
+    };
     let copied = copy_up::fill(volume, &job, watch)?;
     if !metadata.copied && !metadata.anonymous {
         metadata.copied = true;

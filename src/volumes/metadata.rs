@@ -60,6 +60,11 @@ impl Metadata {
         self.is_local() && self.options.is_empty()
     }
 
+    /// Whether a quota counts what is in the data's directory.
+    pub fn is_limited(&self) -> bool {
+        self.is_local() && self.options.contains_key("size")
+    }
+
     /// Whether the data is a directory of the store: nothing mounted over it, and no plugin's.
     pub fn has_own_data(&self) -> bool {
         self.is_local() && !["type", "device"].iter().any(|key| self.options.contains_key(*key))

@@ -5,6 +5,7 @@
 mod local;
 mod mounted;
 mod plugin;
+mod quota;
 mod resolve;
 
 use super::metadata::Metadata;
@@ -32,15 +33,17 @@ pub fn check(metadata: &Metadata) -> Result<()> {
     if !metadata.is_local() {
         return plugin::check(&metadata.driver);
     }
-    let local = Local::parse(&metadata.options)?;
-    ensure!(local.size.is_none(), "quota size requested but no quota support");
-    Ok(())
+    Local::parse(&metadata.options).map(drop)
 }
 
-/// Makes what the driver has to have of a volume that is being made.
+/// Makes what the driver has to have of a volume that is being made, before there is anything in it.
 pub fn make(volume: &Volume, metadata: &Metadata) -> Result<()> {
-    if metadata.is_local() {
+    if metadata.is_plain() {
         return Ok(());
+    }
+    if metadata.is_local() {
+        let size = Local::parse(&metadata.options)?.size;
+        return size.map_or(Ok(()), |size| quota::limit(volume, size));
     }
     Plugin::find(&metadata.driver)?.create(volume.name(), &metadata.options)
 }
@@ -62,6 +65,7 @@ pub fn attach(volume: &Volume, metadata: &Metadata, holder: &Holder) -> Result<S
 /// A plugin counts its users by ids. The container's is noted before it is used, so that whoever comes after a killed
 /// command can give it back.
 fn attach_plugin(volume: &Volume, metadata: &Metadata, holder: &Holder) -> Result<Source> {
+    ensure!(nix::unistd::geteuid().is_root(), "only root can use the volumes of a plugin");
     let plugin = Plugin::find(&metadata.driver)?;
     let noted = volume.plugin_mount(holder)?;
     let known = match &noted {
