@@ -1,7 +1,7 @@
 //! Containers in units of a real systemd: `--systemd-cgroup`, `slice:prefix:name`, properties from resources and
 //! annotations, and what of it is gone after `delete`. Skipped where systemd is not PID 1; `make test-vm` has one.
 
-use runtime_tests::{Case, json, needs, needs_machine};
+use runtime_tests::{Case, json, needs, needs_machine, unprivileged};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -363,6 +363,59 @@ fn a_unit_that_has_vanished_is_no_error() {
     systemctl(&["stop", &unit(&case)]);
     case.delete().ok();
     expect_forgotten(&unit(&case));
+}
+
+/// The user of the virtual machine, who has a session without being logged in.
+const USER: u32 = 1000;
+
+/// What the user's systemd gives to its units.
+fn user_has_controllers(names: &[&str]) -> bool {
+    let service = format!("/sys/fs/cgroup/user.slice/user-{USER}.slice/user@{USER}.service/cgroup.controllers");
+    let list = fs::read_to_string(service).unwrap_or_default();
+    names.iter().all(|name| list.split_ascii_whitespace().any(|c| c == *name))
+}
+
+#[test]
+fn a_user_has_units_of_his_own_systemd() {
+    needs!(Rvol);
+    needs_machine!(Path::new(&format!("/run/user/{USER}/bus")).exists(), "no user session with a bus");
+    let mut case = unprivileged::case(USER);
+    case.global_flags = vec!["--systemd-cgroup"];
+    case.pause();
+    let limited = user_has_controllers(&["memory", "pids"]);
+    if limited {
+        case.set("/linux/resources", json!({ "memory": { "limit": 67108864 }, "pids": { "limit": 30 } }));
+    }
+    // From outside of all that is the user's: only his systemd may move the process.
+    case.create().ok();
+    case.start().ok();
+    let unit = format!("rvol-runc-{}.scope", case.id);
+    let place = format!("user@{USER}.service/user.slice/{unit}");
+    assert!(directory(&case).ends_with(&place), "{:?}", directory(&case));
+    if limited {
+        expect_files(&case, &[("memory.max", "67108864"), ("pids.max", "30")]);
+    }
+    let exec = case.invoke(&["exec", &case.id, "/bin/sh", "-c", "cat /proc/self/cgroup"]).ok();
+    assert!(exec.stdout.contains(&place), "{exec}");
+    case.delete_force().ok();
+    case.assert_nothing_left();
+}
+
+#[test]
+fn new_limits_reach_systemd() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["cpu", "memory", "pids"]), "cgroup v2 has no cpu, memory, pids");
+    let case = case();
+    case.create().ok();
+    let flags = ["--memory", "50331648", "--pids-limit", "9", "--cpu-quota", "12345", "--cpu-period", "100000"];
+    case.invoke(&[&["update"], &flags[..], &[&case.id]].concat()).ok();
+    let expected = [("MemoryMax", "50331648"), ("TasksMax", "9"), ("CPUQuotaPerSecUSec", "130ms")];
+    expect_properties(&unit(&case), &expected);
+    let files = [("memory.max", "50331648"), ("pids.max", "9"), ("cpu.max", "13000 100000")];
+    expect_files(&case, &files);
+    systemctl(&["daemon-reload"]);
+    expect_files(&case, &files);
 }
 
 #[test]

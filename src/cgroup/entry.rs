@@ -2,6 +2,7 @@
 
 use super::group::Group;
 use super::record::{Membership, Record, Version};
+use super::systemd::Handle;
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
@@ -15,6 +16,8 @@ pub struct Entry {
     entrances: Vec<(OwnedFd, PathBuf)>,
     /// The cgroup v2 directory.
     unified: Option<OwnedFd>,
+    /// The unit of a user's systemd, and the cgroup below it.
+    unit: Option<(Handle, PathBuf)>,
 }
 
 /// A cgroup below the container's, for `exec --cgroup`.
@@ -45,6 +48,18 @@ impl Entry {
     /// The cgroup v2 directory for `CLONE_INTO_CGROUP`.
     pub fn into_fd(&self) -> Option<BorrowedFd<'_>> {
         self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// A process that may not be born in the cgroup can be moved there by [`Entry::attach`]: the user's systemd may do
+    /// what the user may not who is in another session.
+    pub fn can_attach(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// Lets the user's systemd move a process into the cgroup (systemd 238 or later).
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        let Some((unit, below)) = &self.unit else { bail!("the container is in no unit of a user's systemd") };
+        unit.attach(below, pid)
     }
 
     /// Moves the calling process, which must have one thread, into the v1 cgroups.
@@ -93,6 +108,10 @@ impl Record {
             };
             let Some(group) = self.group_at(member, &path)? else { bail!("the container's cgroup is gone") };
             entry.add(&group, member.version)?;
+            if let (Version::V2, Some(unit)) = (member.version, self.unit.as_ref().filter(|u| u.user)) {
+                let below = path.strip_prefix(&self.path).unwrap_or(Path::new(""));
+                entry.unit = Some((unit.clone(), below.to_path_buf()));
+            }
         }
         let used = |s: &&SubCgroup| !self.hierarchies.iter().any(|m| s.is_for(m));
         if let Some(sub) = subs.iter().find(used) {

@@ -104,13 +104,6 @@ impl Record {
         unit.stop(&self.path)
     }
 
-    /// Lets systemd move a process into the container's unit; false: it has none.
-    ///
-    /// A user may not move a process from his session into a unit of his systemd, but it may (with systemd 238 or later).
-    pub fn attach(&self, pid: i32) -> Result<bool> {
-        self.unit.as_ref().map_or(Ok(false), |unit| unit.attach(pid).map(|()| true))
-    }
-
     fn remove_directories(&self) -> Result<()> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mounts = open(&self.mounts, flags, Mode::empty()).call(|| format!("open {}", self.mounts.display()))?;

@@ -197,10 +197,15 @@ impl Inside<'_> {
         let joins_pid = birth == Birth::Child && template.namespaces & libc::CLONE_NEWPID as u64 != 0;
         let progress = SharedWord::new().call(|| "mmap a shared page".into())?;
         let (ours, theirs) = Channel::pair()?;
-        let waits = record.intel_rdt.is_some();
+        let mut waits = record.intel_rdt.is_some();
+        let mut born_outside = false;
         let cloned = {
             let inside = PidNamespaceVisit::enter(joins_pid.then_some(container.as_fd()))?;
-            let cloned = ns::clone3(0, cgroup.into_fd(), Parent::Caller);
+            let mut cloned = ns::clone3(0, cgroup.into_fd(), Parent::Caller);
+            if matches!(cloned, Err(Errno::EACCES)) && cgroup.can_attach() {
+                (waits, born_outside) = (true, true);
+                cloned = ns::clone3(0, None, Parent::Caller);
+            }
             if matches!(cloned, Ok(Cloned::Child)) {
                 inside.stay();
             }
@@ -238,8 +243,13 @@ impl Inside<'_> {
         let mut started = InitProcess { pid, pidfd };
         let listener = |pid: i32, fd: OwnedFd| send_listener(record, template, init, pid, fd);
         let dialogue_with = |started: &mut InitProcess| -> Result<()> {
+            if born_outside {
+                cgroup.attach(started.pid)?;
+            }
             if let Some((root, group)) = &record.intel_rdt {
                 group.join(root, started.pid)?;
+            }
+            if waits {
                 dialogue.channel.tell_init(ToInit::Go)?;
             }
             if birth == Birth::Grandchild {

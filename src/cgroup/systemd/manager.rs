@@ -4,7 +4,9 @@ use super::bus::{Address, Bus, Refusal, TimedOut};
 use super::message::{Message, Method};
 use crate::plan::resources::property::{Kind, Value};
 use crate::plan::resources::unit::Property;
+use crate::sys::{Errno, errno_of};
 use anyhow::{Context, Result, anyhow, bail};
+use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,15 +26,32 @@ pub struct Manager {
     job: Duration,
 }
 
+/// The machine runs another init.
+#[derive(Debug)]
+struct NotBooted;
+
+impl std::fmt::Display for NotBooted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "systemd is not running on this machine ({BOOTED} is missing); use --cgroup-manager=cgroupfs")
+    }
+}
+
+impl std::error::Error for NotBooted {}
+
+/// There was nobody to connect to.
+pub fn is_absent(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<NotBooted>().is_some() || matches!(errno_of(error), Some(Errno::ENOENT | Errno::ECONNREFUSED))
+}
+
 /// What `StartTransientUnit` and `SetUnitProperties` take.
 type Properties<'a> = Vec<(&'a str, Variant<'a>)>;
 
 impl Manager {
     pub fn connect(user: bool) -> Result<Manager> {
         if !Path::new(BOOTED).is_dir() {
-            bail!("systemd is not running on this machine ({BOOTED} is missing); use --cgroup-manager=cgroupfs");
+            return Err(anyhow!(NotBooted));
         }
-        let addresses = addresses(user, &|name| std::env::var_os(name))?;
+        let addresses = addresses(user, geteuid().as_raw(), &|name| std::env::var_os(name))?;
         let hint = "is there a user session, with dbus-user-session installed?";
         let bus = Bus::connect(&addresses).with_context(|| match user {
             false => "systemd".to_string(),
@@ -177,15 +196,16 @@ impl Manager {
         Ok(notes)
     }
 
-    /// Moves a process into a running scope, which a user's systemd may do where the user may not.
-    pub fn attach(&mut self, unit: &str, pid: i32) -> Result<()> {
+    /// Moves a process into a running scope or a cgroup below it, which a user's systemd may do where the user may not.
+    pub fn attach(&mut self, unit: &str, below: &Path, pid: i32) -> Result<()> {
         let method = self.method("AttachProcessesToUnit");
-        self.bus.call(&method, &(unit, "", vec![pid.unsigned_abs()])).map(drop).map_err(|e| explain(e, unit))
+        let below = if below.as_os_str().is_empty() { String::new() } else { format!("/{}", below.display()) };
+        self.bus.call(&method, &(unit, below, vec![pid.unsigned_abs()])).map(drop).map_err(|e| explain(e, unit))
     }
 }
 
 /// Where a systemd is to be found, the best first.
-fn addresses(user: bool, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<Address>> {
+pub fn addresses(user: bool, uid: u32, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<Address>> {
     let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
     if let Some(given) = env(variable).filter(|given| !given.is_empty()) {
         return Address::parse(&given.to_string_lossy()).context(variable);
@@ -194,7 +214,10 @@ fn addresses(user: bool, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<A
         // systemd's own socket, which is root's alone, saves the way over the bus and is there without one.
         return Ok(vec![Address::direct("/run/systemd/private"), Address::bus("/run/dbus/system_bus_socket")]);
     }
-    let Some(dir) = env("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from) else {
+    let given = env("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    // pam_systemd's; for those who came here without it (su).
+    let dir = given.or((uid != 0).then(|| format!("/run/user/{uid}").into()));
+    let Some(dir) = dir else {
         bail!("no way to the user's systemd: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set");
     };
     Ok(vec![Address::bus(dir.join("bus")), Address::direct(dir.join("systemd/private"))])

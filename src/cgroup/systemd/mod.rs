@@ -44,9 +44,14 @@ impl Handle {
         Handle { name: unit.name.clone(), slice: unit.slice.clone(), user: unit.user }
     }
 
-    /// Stops the unit, if it is there and has this cgroup, and lets systemd forget it.
+    /// Stops the unit, if it is there and has this cgroup, and lets systemd forget it. A systemd that is not there (any
+    /// more) has no units either.
     pub fn stop(&self, path: &Path) -> Result<()> {
-        Manager::connect(self.user)?.stop(&self.name, path)
+        match Manager::connect(self.user) {
+            Ok(mut manager) => manager.stop(&self.name, path),
+            Err(e) if manager::is_absent(&e) => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Tells systemd of new limits, which are in the files already: `touched` are the sections that change, as a whole.
@@ -61,9 +66,9 @@ impl Handle {
         Manager::connect(self.user)?.set(&self.name, all)
     }
 
-    /// Moves a process into the container's unit: for a user who may not move it.
-    pub fn attach(&self, pid: i32) -> Result<()> {
-        Manager::connect(self.user)?.attach(&self.name, pid)
+    /// Moves a process into the unit's cgroup or one below it.
+    pub fn attach(&self, below: &Path, pid: i32) -> Result<()> {
+        Manager::connect(self.user)?.attach(&self.name, below, pid)
     }
 }
 

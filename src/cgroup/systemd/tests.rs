@@ -1,7 +1,7 @@
 //! Properties beside the files they stand for, messages against captured bytes, and a systemd that answers by script.
 
 use super::bus::{Address, Bus, TimedOut};
-use super::manager::Manager;
+use super::manager::{Manager, addresses, is_absent};
 use super::message::{self, Kind, Message, Method};
 use super::properties::{Mode, at_start, of_devices, of_resources, of_unit, rounded};
 use crate::cgroup::resources::{Layout, settings};
@@ -310,6 +310,23 @@ fn addresses_are_those_of_the_specification() {
     }
 }
 
+#[test]
+fn a_systemd_is_where_the_environment_says() {
+    let find = |user: bool, uid: u32, env: &[(&str, &str)]| {
+        let get = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
+        addresses(user, uid, &get).map(|all| all.iter().map(Address::to_string).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(find(false, 0, &[]).unwrap(), "/run/systemd/private /run/dbus/system_bus_socket");
+    assert_eq!(find(false, 0, &[("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/b")]).unwrap(), "/b");
+    let xdg = ("XDG_RUNTIME_DIR", "/x");
+    assert_eq!(find(true, 7, &[xdg]).unwrap(), "/x/bus /x/systemd/private");
+    assert_eq!(find(true, 7, &[xdg, ("DBUS_SESSION_BUS_ADDRESS", "unix:abstract=a")]).unwrap(), "@a");
+    assert_eq!(find(true, 7, &[]).unwrap(), "/run/user/7/bus /run/user/7/systemd/private");
+    assert!(find(true, 0, &[]).unwrap_err().to_string().contains("nor XDG_RUNTIME_DIR is set"));
+    let wrong = find(true, 7, &[("DBUS_SESSION_BUS_ADDRESS", "tcp:host=a")]).unwrap_err();
+    assert!(format!("{wrong:#}").starts_with("DBUS_SESSION_BUS_ADDRESS: "), "{wrong:#}");
+}
+
 // --- a systemd by script
 
 /// What the other side does with a call.
@@ -517,6 +534,7 @@ fn a_refusal_says_who_refuses() {
     }
     let error = Bus::connect(&[Address::bus("/nonexistent/bus"), Address::direct("/nonexistent/b")]).unwrap_err();
     assert_eq!(format!("{error:#}"), "connect to /nonexistent/bus: connect: no such file or directory (ENOENT)");
+    assert!(is_absent(&error.context("systemd")));
 }
 
 #[test]
