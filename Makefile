@@ -15,7 +15,7 @@ BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build bundles demo test test-vm lint bench fuzz install clean help setup setup-test setup-vm
+.PHONY: build bundles demo test test-vm lint bench fuzz install deb clean help setup setup-test setup-vm
 
 build: setup ## the release binary (the default)
 	cargo build --release --locked
@@ -47,8 +47,13 @@ fuzz: setup ## random input for what is read from others (nightly Rust; FUZZ_SEC
 	LIBSECCOMP_LINK_TYPE=dylib cargo +nightly fuzz run config fuzz/corpus/config tests/configs -- -max_total_time=$(FUZZ_SECONDS)
 	LIBSECCOMP_LINK_TYPE=dylib cargo +nightly fuzz run volume_flags -- -max_total_time=$(FUZZ_SECONDS)
 
-install: build ## install to $(DESTDIR)$(PREFIX)/bin
+install: build ## install below $(DESTDIR)$(PREFIX): the binary, man pages, completions for bash, zsh and fish
 	install -D -m 0755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/rvol-runc"
+	cargo run --quiet --locked --package rvol-manual -- "$(DESTDIR)$(PREFIX)"
+
+deb: build ## a Debian package of the same, in target/
+	cargo build --quiet --locked --package rvol-manual
+	@scripts/deb.sh "$(BINARY)" "$(TARGET_DIR)/$(TRIPLE)/debug/rvol-manual" "$(TARGET_DIR)"
 
 clean: ## remove what was built
 	cargo clean

@@ -25,6 +25,8 @@ mod update;
 mod version;
 mod volume;
 
+pub use help::program;
+
 use crate::log;
 use anyhow::{Context as _, Result};
 use args::{Action, Flag, Matches, Operand, UsageError, Words};
