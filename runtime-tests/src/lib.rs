@@ -15,6 +15,7 @@ pub mod facts;
 pub mod features;
 pub mod host_mounts;
 pub mod leaks;
+pub mod machine;
 pub mod payload;
 pub mod raw;
 pub mod runtime;

@@ -1,7 +1,7 @@
 //! The configs that engines really write (`tests/configs`), with this test's root filesystem and directories in place
 //! of theirs.
 
-use runtime_tests::{Case, Facts, Value, json, needs};
+use runtime_tests::{Case, Facts, Value, json, needs, needs_machine};
 use std::fs;
 use std::path::Path;
 
@@ -132,6 +132,7 @@ fn podman() {
 
 #[test]
 fn podman_for_systemd() {
+    needs_machine!(Path::new("/sys/fs/cgroup/systemd").exists(), "the config is for a machine with cgroup v1");
     check("podman-systemd");
 }
 

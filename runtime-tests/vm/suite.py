@@ -139,7 +139,7 @@ class Report:
         for program in self.programs.values():
             passed += program.passed
             failed += program.failed or (not program.good)
-            note = {None: ", did not end", 0: "", 124: ", took too long"}.get(program.code, f", exit code {program.code}")
+            note = {None: ", was not run or did not end", 0: "", 124: ", took too long"}.get(program.code, f", exit code {program.code}")
             mark = "ok    " if program.good else "FAILED"
             skipped = f", {program.skipped} skipped" if program.skipped else ""
             print(f"{mark} {program.name}: {program.passed} passed, {program.failed} failed{skipped}{note if not program.good else ''}")

@@ -378,19 +378,21 @@ fn explain_oom(error: anyhow::Error, record: &Record) -> anyhow::Error {
     }
 }
 
-/// Takes back what `create` did. What cannot be taken back is logged, and `delete --force` finds it again.
+/// Takes back what `create` did. What cannot be taken back is logged; its record stays, for `delete --force`.
 fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop: bool) {
     let warn = |what: &str, result: Result<()>| {
-        if let Err(error) = result {
-            log::warn(format_args!("{}: after the failed create: {what}: {error:#}", entry.id()));
-        }
+        let Err(error) = result else { return true };
+        log::warn(format_args!("{}: after the failed create: {what}: {error:#}", entry.id()));
+        false
     };
     if let Some(init) = init {
         warn("end init", init.end());
     }
-    warn("take away its groups and mounts", record.take_away());
+    let taken = warn("take away its groups and mounts", record.take_away());
     record.give_back_volumes(Remove::Yes);
-    warn("remove the state directory", entry.remove());
+    if taken {
+        warn("remove the state directory", entry.remove());
+    }
     if run_poststop {
         record.run_poststop_hooks();
     }

@@ -27,20 +27,17 @@ pub fn main(cases: &[Case]) -> i32 {
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let chosen = cases.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| name.contains(w)));
-    let mut failed = Vec::new();
+    let (mut passed, mut failed) = (0, Vec::new());
     for (name, case) in chosen {
-        let passed = in_child(libc::CLONE_NEWNS as u64, || case(&Host::new())) == 0;
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            failed.push(*name);
-        }
+        let good = in_child(libc::CLONE_NEWNS as u64, || case(&Host::new())) == 0;
+        println!("test {name} ... {}", if good { "ok" } else { "FAILED" });
+        if good { passed += 1 } else { failed.push(*name) }
     }
-    if failed.is_empty() {
-        println!("rootfs: all passed");
-        return 0;
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(", "));
     }
-    println!("rootfs: failed: {}", failed.join(", "));
-    1
+    println!("{passed} passed, {} failed", failed.len());
+    i32::from(!failed.is_empty())
 }
 
 /// Runs `body` in a child in new namespaces; its exit status, 101 after a panic.
