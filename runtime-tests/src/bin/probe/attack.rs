@@ -1,5 +1,5 @@
-//! What a hostile container does to its neighbours and to the runtime. Runs until SIGTERM or for a number of seconds,
-//! and prints a line for each success.
+//! What a hostile container does to its neighbours and to the runtime. Runs for a number of seconds, and prints a line for
+//! each success.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};

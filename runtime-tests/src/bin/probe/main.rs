@@ -22,8 +22,14 @@ fn main() {
         Some("pause") => pause(),
         Some("write") => write(rest),
         Some("echo") => print_out(&rest.join(" ")),
-        Some("spy") => attack::spy(number(rest.first()) as u64),
-        Some("overwrite") => attack::overwrite(number(rest.first()) as u64),
+        Some(attack @ ("spy" | "overwrite")) => {
+            let attack = if attack == "spy" { attack::spy } else { attack::overwrite };
+            attack(number(rest.first()) as u64);
+            // Its neighbours may live on in its pid namespace.
+            loop {
+                nix::unistd::pause();
+            }
+        }
         Some("touch-memory") => touch_memory(number(rest.first())),
         other => {
             eprintln!("probe: no such subcommand: {other:?}");
