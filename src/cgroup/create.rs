@@ -187,13 +187,14 @@ impl Intent {
 
     /// Notes how much of the path is missing, and refuses a cgroup that somebody else uses.
     fn look(&mut self) -> Result<()> {
+        let unit_of_v2 = self.record.unit.is_some() && self.record.hierarchies.iter().all(|m| m.version == Version::V2);
         for (group, member) in self.groups.iter().zip(&mut self.record.hierarchies) {
             if group.exists()? {
                 refuse_in_use(group)?;
                 continue;
             }
             // systemd makes and removes its own.
-            if self.record.unit.is_some() && member.version == Version::V2 {
+            if unit_of_v2 {
                 continue;
             }
             member.made = 1;
@@ -262,18 +263,21 @@ impl Intent {
         Ok(created)
     }
 
-    /// What can be done before systemd is asked: the hierarchies of v1, of which it may know only some.
+    /// What can be done before systemd is asked: where it uses v1, all hierarchies, of which it may know only some and
+    /// which may be the source of mounts.
     fn create_unit(
         &mut self,
         mut created: Created,
         starter: systemd::Starter,
         made: &mut Vec<(usize, PathBuf)>,
     ) -> Result<Created> {
-        for (index, member) in self.record.hierarchies.iter().enumerate().filter(|(_, m)| m.version == Version::V1) {
+        for (index, member) in self.record.hierarchies.iter().enumerate() {
             let group = &self.groups[index];
             make(group, member.made, |path| made.push((index, path)))?;
-            prepare_v1(group, member)?;
-            created.entry.add(group, Version::V1)?;
+            if member.version == Version::V1 {
+                prepare_v1(group, member)?;
+                created.entry.add(group, Version::V1)?;
+            }
         }
         created.record = self.record.clone();
         created.attachment = Some(Box::new(Attachment {

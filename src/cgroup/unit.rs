@@ -6,7 +6,6 @@ use super::resources::{Settings, Write};
 use super::{apply, controllers, delegate, devices, systemd};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
-use nix::sys::stat::{Mode, mkdirat};
 use std::os::fd::AsFd;
 
 /// A unit to be started with the container's process, and the limits for its files.
@@ -30,7 +29,7 @@ impl Attachment {
         for (index, (group, version)) in groups.iter().zip(&versions).enumerate() {
             if *version == Version::V2 {
                 // Of a slice nobody but us puts a process in, and a systemd that uses v1 may not know the v2 beside.
-                join_v2(group, pid, versions.contains(&Version::V1))?;
+                join_v2(group, pid)?;
                 controllers::enable(group, &[], &settings.controllers, &mut notes)?;
             }
             let writes = settings.writes.iter().filter(|w| w.hierarchy == index && !w.late);
@@ -48,14 +47,9 @@ impl Attachment {
 }
 
 /// Sees to it that the process is in the cgroup v2.
-fn join_v2(group: &Group, pid: i32, hybrid: bool) -> Result<()> {
+fn join_v2(group: &Group, pid: i32) -> Result<()> {
     let shown = group.shown().display();
     let processes = match group.read("cgroup.procs") {
-        // systemd uses v1 and has none here.
-        Err(Errno::ENOENT) if hybrid => {
-            mkdirat(group.root(), group.path(), Mode::from_bits_truncate(0o755)).call(|| format!("mkdir {shown}"))?;
-            String::new()
-        }
         Err(Errno::ENOENT) => bail!("systemd has not made the cgroup {shown} for the unit"),
         text => text.call(|| format!("read {shown}/cgroup.procs"))?,
     };
