@@ -29,6 +29,8 @@ find_missing() {
     check util-linux command -v unshare
     check uidmap command -v newuidmap
     check iproute2 command -v ip
+    check attr command -v setfattr
+    check acl command -v setfacl
     [ "$1" = vm ] || return 0
     check python3 command -v python3
     check mmdebstrap command -v mmdebstrap

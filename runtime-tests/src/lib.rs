@@ -20,6 +20,7 @@ pub mod payload;
 pub mod raw;
 pub mod runtime;
 pub mod strace;
+pub mod trees;
 pub mod unprivileged;
 pub mod volumes;
 pub mod waiting;

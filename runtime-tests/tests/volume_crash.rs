@@ -8,8 +8,21 @@ use std::path::Path;
 use std::process::Command;
 
 /// The calls by which the store is changed.
-const CHANGES: [&str; 9] =
-    ["mkdirat", "renameat", "renameat2", "unlinkat", "write", "fchmod", "fsync", "utimensat", "fchown"];
+const CHANGES: [&str; 13] = [
+    "mkdirat",
+    "renameat",
+    "renameat2",
+    "unlinkat",
+    "linkat",
+    "write",
+    "pwrite64",
+    "copy_file_range",
+    "fchmod",
+    "fsync",
+    "syncfs",
+    "utimensat",
+    "fchown",
+];
 
 /// The command under strace, which kills it as it makes this call for the nth time.
 fn killed_at(case: &Case, call: &str, n: u32, words: &[&str]) -> Outcome {
@@ -83,6 +96,123 @@ fn create_and_rm_are_whole_or_not_at_all() {
     });
     case.volume(&["prune", "-af"]).ok();
     assert_eq!(case.debris(), [""; 0]);
+    assert_eq!(fs::read_dir(case.volume_root()).expect("the store").count(), 0);
+}
+
+/// A few files, and whether a volume has all of them, or none.
+const FILES: [&str; 4] = ["top", "a/file", "a/b/file", "a/b/linked"];
+
+fn fill(data: &Path) {
+    fs::create_dir_all(data.join("a/b")).expect("mkdir");
+    for name in &FILES[..3] {
+        fs::write(data.join(name), name).expect("write");
+    }
+    fs::hard_link(data.join("top"), data.join(FILES[3])).expect("link");
+}
+
+#[track_caller]
+fn has_all(data: &Path, step: &str) -> bool {
+    let there = FILES.iter().filter(|name| fs::read(data.join(name)).is_ok_and(|text| !text.is_empty())).count();
+    assert!(there == 0 || there == FILES.len(), "{step}: {there} files in {}", data.display());
+    assert!(there > 0 || fs::read_dir(data).map_or(0, Iterator::count) == 0, "{step}: a half in {}", data.display());
+    there > 0
+}
+
+fn scene(case: &Case, volumes: &[&str]) {
+    case.volume(&["prune", "-af"]).ok();
+    for name in volumes {
+        case.volume(&["create", name]).ok();
+        fill(&case.data(name));
+    }
+}
+
+#[test]
+fn prune_clone_and_rename_are_whole_or_not_at_all() {
+    needs!(Rvol);
+    needs_machine!(has_strace(), "no strace");
+    let case = Case::without_rootfs();
+    let mut kills = at_each_step(
+        &case,
+        &["volume", "prune", "-af"],
+        || scene(&case, &["data", "more"]),
+        |step| {
+            for name in case.volume_names() {
+                assert!(has_all(&case.data(&name), step), "{step}: {name} is empty");
+                case.volume(&["inspect", &name]).ok();
+            }
+        },
+    );
+    kills += at_each_step(
+        &case,
+        &["volume", "clone", "data", "copy"],
+        || scene(&case, &["data"]),
+        |step| {
+            assert!(has_all(&case.data("data"), step), "{step}: the source");
+            if case.volume_names().contains(&"copy".to_owned()) {
+                assert!(has_all(&case.data("copy"), step), "{step}: the copy is empty");
+                case.volume(&["inspect", "copy"]).ok();
+            }
+            // What the killed command held of the source is no hindrance.
+            case.volume(&["rm", "data"]).ok();
+        },
+    );
+    kills += at_each_step(
+        &case,
+        &["volume", "rename", "data", "other"],
+        || scene(&case, &["data"]),
+        |step| {
+            let names = case.volume_names();
+            assert_eq!(names.len(), 1, "{step}: {names:?}");
+            assert!(has_all(&case.data(&names[0]), step), "{step}");
+            case.volume(&["inspect", &names[0]]).ok();
+        },
+    );
+    assert!(kills > 30, "only {kills} kills");
+    case.volume(&["prune", "-af"]).ok();
+    assert_eq!(fs::read_dir(case.volume_root()).expect("the store").count(), 0);
+}
+
+#[test]
+fn import_is_whole_or_not_at_all() {
+    needs!(Rvol);
+    needs_machine!(has_strace(), "no strace");
+    let case = Case::without_rootfs();
+    scene(&case, &["data"]);
+    let archive = case.path("data.tar");
+    case.volume(&["export", "data", "-o", &archive]).ok();
+    let mut kills = 0;
+    for exists in [false, true] {
+        let (found, all) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+        kills += at_each_step(
+            &case,
+            &["volume", "import", "data", &archive],
+            || {
+                case.volume(&["prune", "-af"]).ok();
+                if exists {
+                    case.volume(&["create", "--label", "old=yes", "data"]).ok();
+                }
+            },
+            |step| {
+                all.set(all.get() + 1);
+                let names = case.volume_names();
+                assert!(!exists || names == ["data"], "{step}: the volume is lost");
+                if names.is_empty() {
+                    return;
+                }
+                let whole = has_all(&case.data("data"), step);
+                assert!(exists || whole, "{step}: a volume without its files");
+                found.set(found.get() + u32::from(whole));
+                let label = case.volume(&["inspect", "-f", "{{json .Labels}}", "data"]).ok().stdout;
+                assert_eq!(label.contains("yes"), exists, "{step}");
+                if !whole {
+                    case.volume(&["import", "data", &archive]).ok();
+                }
+            },
+        );
+        assert!(found.get() > 0 && found.get() < all.get(), "both states were seen: {} {}", found.get(), all.get());
+    }
+    assert!(kills > 40, "only {kills} kills");
+    case.volume(&["prune", "-af"]).ok();
     assert_eq!(fs::read_dir(case.volume_root()).expect("the store").count(), 0);
 }
 

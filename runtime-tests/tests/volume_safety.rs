@@ -2,16 +2,11 @@
 //! read-only filesystems.
 
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, mknod};
-use nix::unistd::mkfifo;
+use runtime_tests::trees::{add_socket, assert_same, described, fill};
 use runtime_tests::{Case, host_mounts::in_own_mounts, needs, needs_machine};
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A tmpfs of the host where the case's store will be.
@@ -20,61 +15,6 @@ fn store_on_tmpfs(case: &Case, size: &str) {
     let options = format!("size={size},mode=0701");
     mount(Some("test"), &case.volume_root(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).expect("tmpfs");
     case.expect_host_mount(case.volume_root());
-}
-
-/// Everything that is to be said of a tree, by find(1) and getfattr(1)'s like: one line a file.
-fn described(root: &Path) -> String {
-    let format = "%P %y %m %U %G %T@ %n %s %l\\n";
-    let out = Command::new("find").arg(root).args(["-printf", format]).output().expect("run find");
-    let mut lines: Vec<String> = out
-        .stdout
-        .split(|b| *b == b'\n')
-        .map(|line| String::from_utf8_lossy(line).into_owned())
-        // The size of a directory is the filesystem's affair.
-        .map(|line| {
-            if line.contains(" d ") {
-                line.rsplit_once(' ').map_or(line.clone(), |(a, _)| a.rsplit_once(' ').map_or(a, |(a, _)| a).to_owned())
-            } else {
-                line
-            }
-        })
-        .collect();
-    lines.sort();
-    lines.join("\n")
-}
-
-fn fill_image(image: &Path) {
-    let write = |name: &OsStr, mode: u32, uid: u32| {
-        fs::write(image.join(name), name.as_bytes()).expect("write");
-        lchown(image.join(name), Some(uid), Some(uid + 1)).expect("chown");
-        fs::set_permissions(image.join(name), fs::Permissions::from_mode(mode)).expect("chmod");
-    };
-    write("plain".as_ref(), 0o644, 0);
-    write("setuid".as_ref(), 0o4755, 33);
-    write("sticky".as_ref(), 0o1600, 4_000_000_000);
-    write(OsStr::from_bytes(b"not \xff utf-8\n?"), 0o400, 7);
-    fs::create_dir_all(image.join("deep/er/and/deeper")).expect("mkdir");
-    fs::set_permissions(image.join("deep/er"), fs::Permissions::from_mode(0o2500)).expect("chmod");
-    fs::hard_link(image.join("plain"), image.join("deep/linked")).expect("link");
-    let sparse = fs::File::create(image.join("sparse")).expect("create");
-    sparse.set_len(64 << 20).expect("grow");
-    sparse.write_at(b"end", (64 << 20) - 3).expect("write");
-    symlink("/etc/passwd", image.join("absolute")).expect("link");
-    symlink("nowhere", image.join("deep/dangling")).expect("link");
-    lchown(image.join("absolute"), Some(12), Some(13)).expect("chown");
-    mkfifo(&image.join("fifo"), Mode::from_bits_truncate(0o622)).expect("mkfifo");
-    mknod(&image.join("device"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), nix::sys::stat::makedev(1, 3))
-        .expect("mknod");
-    drop(UnixListener::bind(image.join("socket")).expect("socket"));
-    for name in ["plain", "deep", "absolute", "fifo"] {
-        Command::new("touch")
-            .args(["-h", "-d", "2001-02-03 04:05:06.123456789"])
-            .arg(image.join(name))
-            .status()
-            .expect("touch");
-    }
-    lchown(image, Some(101), Some(102)).expect("chown");
-    Command::new("touch").args(["-d", "1999-01-01 00:00:00.987654321"]).arg(image).status().expect("touch");
 }
 
 #[test]
@@ -87,12 +27,14 @@ fn copies_are_true() {
                 store_on_tmpfs(&case, "80m");
             }
             let image = case.rootfs().join("data");
-            fill_image(&image);
+            fill(&image);
+            add_socket(&image);
             let before = described(&image);
             case.args(&["/bin/true"]);
             case.run_with(&["-v", "data:/data"]).ok();
-            assert_eq!(described(&case.data("data")), before, "own filesystem: {own_filesystem}");
-            assert_eq!(described(&image), before, "the image is as it was");
+            let what = format!("own filesystem: {own_filesystem}");
+            assert_same(&before, &described(&case.data("data")), &what);
+            assert_same(&before, &described(&image), "the image is as it was");
             let sparse = fs::metadata(case.data("data").join("sparse")).expect("stat");
             assert!(sparse.blocks() < 1024, "the hole is a hole: {} blocks", sparse.blocks());
             let inode = |name: &str| fs::metadata(case.data("data").join(name)).expect("stat").ino();
@@ -218,5 +160,5 @@ fn a_hundred_thousand_small_files() {
     }
     case.args(&["/bin/true"]);
     case.run_with(&["-v", "data:/data"]).ok();
-    assert_eq!(described(&case.data("data")), described(&case.rootfs().join("data")));
+    assert_same(&described(&case.rootfs().join("data")), &described(&case.data("data")), "100,000 files");
 }

@@ -71,6 +71,8 @@ static COMMANDS: &[Command] = &[
     volume::LIST,
     volume::REMOVE,
     volume::PRUNE,
+    volume::EXPORT,
+    volume::IMPORT,
     volume::CLONE,
     volume::RENAME,
     volume::USAGE,

@@ -8,9 +8,11 @@ mod data;
 mod meta;
 
 use crate::plan::IdRange;
+use crate::sys::file::Inode;
 use crate::sys::{Call, Errno, SyscallError};
 use anyhow::{Context, Result, bail, ensure};
 use data::Method;
+pub use meta::{Attributes, xattrs};
 use nix::dir::{Dir, Type};
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, mknodat};
@@ -55,7 +57,7 @@ pub fn copy_tree(from: BorrowedFd, to: BorrowedFd, top: Top) -> Result<Copied> {
 pub fn copy_attributes(from: BorrowedFd, to: BorrowedFd, owners: Owners) -> Result<()> {
     let (from, to) = (open_directory(from, c".")?, open_directory(to, c".")?);
     let stat = owners.of(fstat(&from).call(|| "fstat the source".into())?);
-    meta::apply(from.as_fd(), to.as_fd(), &stat).map(drop)
+    Attributes::of(&stat, &Inode::Open(from.as_fd()))?.apply(to.as_fd()).map(drop)
 }
 
 /// How owners are written down: as they are, or, in what is to be mounted with a mapping of ids, so that they look the
@@ -91,7 +93,7 @@ pub fn copy_tree_watched(
     let root = to.try_clone().call(|| "dup the destination".into())?;
     let stat = owners.of(fstat(&from).call(|| "fstat the source".into())?);
     let (links, method, done) = (HashMap::new(), Method::default(), Copied::default());
-    let copy = Copy { root, links, path: PathBuf::new(), method, owners, done };
+    let copy = Copy { root, links, path: PathBuf::new(), method, owners, newborn: None, done };
     copy.run(Level::new(from, to, stat)?, top, watch)
 }
 
@@ -102,14 +104,23 @@ struct Level {
     stat: FileStat,
     /// Identity of the destination, to know it again.
     to: (libc::dev_t, libc::ino_t),
+    /// The owner that a new file in it gets, where that is known: of the directories that we made.
+    newborn: Option<(libc::uid_t, libc::gid_t)>,
     /// Subdirectories still to be copied.
     rest: Vec<CString>,
 }
 
 impl Level {
     fn new(from: OwnedFd, to: OwnedFd, stat: FileStat) -> Result<Level> {
-        let to_stat = fstat(&to).call(|| "fstat a new directory".into())?;
-        Ok(Level { open: Some((from, to)), stat, to: (to_stat.st_dev, to_stat.st_ino), rest: Vec::new() })
+        let made = fstat(&to).call(|| "fstat a new directory".into())?;
+        Ok(Level { open: Some((from, to)), stat, to: (made.st_dev, made.st_ino), newborn: None, rest: Vec::new() })
+    }
+
+    /// Of a directory that we have just made.
+    fn newborn(from: OwnedFd, to: OwnedFd, stat: FileStat) -> Result<Level> {
+        let made = fstat(&to).call(|| "fstat a new directory".into())?;
+        let newborn = Some((made.st_uid, made.st_gid));
+        Ok(Level { open: Some((from, to)), stat, to: (made.st_dev, made.st_ino), newborn, rest: Vec::new() })
     }
 
     fn fds(&self) -> Result<(BorrowedFd<'_>, BorrowedFd<'_>)> {
@@ -143,6 +154,8 @@ struct Copy<'o> {
     path: PathBuf,
     method: Method,
     owners: Owners<'o>,
+    /// That of the present directory.
+    newborn: Option<(libc::uid_t, libc::gid_t)>,
     done: Copied,
 }
 
@@ -184,7 +197,7 @@ impl Copy<'_> {
             let from = open_directory(from, name)?;
             let stat = self.owners.of(fstat(&from).call(|| "fstat".into())?);
             mkdirat(to, name, Mode::S_IRWXU).call(|| "mkdirat".into())?;
-            Level::new(from, open_directory(to, name)?, stat)
+            Level::newborn(from, open_directory(to, name)?, stat)
         };
         self.done.files += 1;
         make().with_context(|| self.shown(None))
@@ -209,6 +222,7 @@ impl Copy<'_> {
                 continue;
             }
             let regular = entry.file_type() == Some(Type::File);
+            self.newborn = level.newborn;
             self.copy_entry(from.as_fd(), to.as_fd(), name, regular).with_context(|| self.shown(Some(name)))?;
         }
         Ok(())
@@ -236,7 +250,9 @@ impl Copy<'_> {
             kind => mknodat(to, name, SFlag::from_bits_truncate(kind), Mode::S_IRUSR | Mode::S_IWUSR, stat.st_rdev)
                 .call(|| "mknodat".into())?,
         }
-        let left_out = meta::apply_to_entry(from, to, name, &stat)?;
+        let source = Inode::entry(from, name).call(|| "name an entry".into())?;
+        let link = stat.st_mode & libc::S_IFMT == libc::S_IFLNK;
+        let left_out = Attributes::of(&stat, &source)?.apply_to_entry(to, name, link)?;
         self.note(left_out, name);
         Ok(())
     }
@@ -254,7 +270,10 @@ impl Copy<'_> {
         let copy = openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "create".into())?;
         self.method.copy(source.as_fd(), copy.as_fd(), &stat)?;
         self.done.bytes += stat.st_size as u64;
-        let left_out = meta::apply(source.as_fd(), copy.as_fd(), &stat)?;
+        let mut attributes = Attributes::of(&stat, &Inode::Open(source.as_fd()))?;
+        // Nothing to change in most files: what the copier is, root, owns most.
+        attributes.owner = attributes.owner.filter(|owner| self.newborn != Some(*owner));
+        let left_out = attributes.apply(copy.as_fd())?;
         self.note(left_out, name);
         Ok(())
     }
@@ -275,7 +294,7 @@ impl Copy<'_> {
     }
 
     fn finish_directory(&mut self, from: BorrowedFd, to: BorrowedFd, stat: &FileStat) -> Result<()> {
-        let left_out = meta::apply(from, to, stat)?;
+        let left_out = Attributes::of(stat, &Inode::Open(from))?.apply(to)?;
         self.note(left_out, c"");
         Ok(())
     }

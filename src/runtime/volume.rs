@@ -9,11 +9,12 @@ use crate::rootfs::copy::{Top, copy_tree};
 use crate::store::{self, Access};
 use crate::volumes::driver::Shown;
 use crate::volumes::{
-    ANONYMOUS_LABEL, Durable, Holder, Metadata, NoSuchVolume, Store, Volume, anonymous_name, check_same, driver,
-    let_go, natural,
+    ANONYMOUS_LABEL, Durable, Holder, Metadata, NoSuchVolume, Store, Volume, anonymous_name, archive, check_same,
+    driver, let_go, natural,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -251,7 +252,7 @@ pub fn clone(context: &Context, from: &str, to: &str) -> Result<()> {
     let source = store.lock_existing(from)?;
     let old = source.metadata()?;
     ensure!(old.has_own_data(), "volume {from} has a driver or is mounted by one: only its driver can copy it");
-    let data = source.data()?;
+    let data = source.settled_data()?;
     // The lock goes, so that containers may start with the source; what keeps it from being removed is this.
     let _pin = source.pin("clone")?;
     drop(source);
@@ -260,12 +261,21 @@ pub fn clone(context: &Context, from: &str, to: &str) -> Result<()> {
     let metadata = Metadata { copied: old.copied, ..Metadata::new(Some(&old.driver), labels, old.options, false) };
     let made = store.make(to, &metadata, Durable::Yes, |volume| {
         driver::make(volume, &metadata)?;
-        copy_tree(data.as_fd(), volume.data()?.as_fd(), Top::Copy)
-            .map(drop)
-            .with_context(|| format!("copy volume {from}"))
+        copy_tree(data.as_fd(), volume.data()?.as_fd(), Top::Copy).with_context(|| format!("copy volume {from}"))?;
+        volume.sync()
     })?;
     ensure!(made.is_some(), "volume {to} exists already");
     Ok(())
+}
+
+/// Writes a volume's data as a tar archive.
+pub fn export(context: &Context, name: &str, out: &mut dyn Write, warn: &mut dyn FnMut(String)) -> Result<()> {
+    archive::export(&context.volumes()?, name, out, warn)
+}
+
+/// Makes a volume of a tar archive, or fills one that is empty and unused, whole or not at all.
+pub fn import(context: &Context, name: &str, input: &mut dyn Read, warn: &mut dyn FnMut(String)) -> Result<()> {
+    archive::import(&context.volumes()?, name, input, warn)
 }
 
 /// Gives a volume another name. One that is in use keeps its own: its containers know it by that.

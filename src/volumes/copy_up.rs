@@ -5,7 +5,7 @@
 //! moved into the data one by one, and the directory's own attributes follow. All under the volume's lock: nobody mounts
 //! a volume in between.
 
-use super::store::make_dir;
+use super::store::{Durable, make_dir};
 use super::tree;
 use super::volume::Volume;
 use crate::plan::volume::CopyUp;
@@ -44,7 +44,7 @@ fn is_stage(name: &CStr) -> bool {
 }
 
 /// Finishes or removes what a killed command left in a volume that is locked.
-pub fn recover(volume: &Volume, data: BorrowedFd) -> Result<()> {
+pub(super) fn recover(volume: &Volume, data: BorrowedFd) -> Result<()> {
     for stage in [beside(volume), inside(data)] {
         match tree::open_dir(stage.parent, stage.staged) {
             Ok(_) => finish(&stage, data).context("finish a copy-up that was interrupted")?,
@@ -66,7 +66,7 @@ fn inside(data: BorrowedFd<'_>) -> Stage<'_> {
 }
 
 /// Whether the volume (or the part of it that is asked for) has nothing in it yet.
-pub fn is_empty(dir: BorrowedFd) -> Result<bool> {
+pub(super) fn is_empty(dir: BorrowedFd) -> Result<bool> {
     tree::is_empty(dir, is_stage).call(|| "read the volume".into())
 }
 
@@ -83,6 +83,7 @@ pub struct Job<'a> {
     pub owners: Owners<'a>,
     /// A quota counts what is in the data: rename(2) takes no directory from one quota's project into another's (EXDEV).
     pub limited: bool,
+    pub durable: Durable,
 }
 
 /// Fills the volume, or the part of it that is asked for, from the image's directory.
@@ -125,6 +126,10 @@ fn stage_copy(stage: &Stage, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Resul
     let copied = copy_tree_watched(job.image, tree.as_fd(), Top::Keep, job.owners, watch)?;
     let top = make_dir(dir.as_fd(), &ATTRIBUTES.to_string_lossy(), 0o700)?;
     copy_attributes(job.image, top.as_fd(), job.owners)?;
+    if job.durable == Durable::Yes {
+        // From the rename on nobody copies again: what a power failure leaves of the files has to be all of them.
+        tree::sync(dir.as_fd())?;
+    }
     renameat(stage.parent, stage.staging, stage.parent, stage.staged).call(|| "rename the copy".into())?;
     Ok(copied)
 }

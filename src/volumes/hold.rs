@@ -135,16 +135,10 @@ fn copy_up(
     }
     let Some(image) = image_directory(image, wish.target)? else { return Ok(None) };
     let owners = wish.idmap.map(|map| Owners { uid: &map.uid, gid: &map.gid }).unwrap_or_default();
-    let limited = metadata.is_limited();
-    let job = copy_up::Job {
-        data,
-        subpath: wish.volume.subpath.as_deref(),
-        into,
-        image: image.as_fd(),
-        mode,
-        owners,
-        limited,
-    };
+    // An anonymous volume is its container's, which no power failure leaves.
+    let durable = if metadata.anonymous { Durable::No } else { Durable::Yes };
+    let (limited, subpath) = (metadata.is_limited(), wish.volume.subpath.as_deref());
+    let job = copy_up::Job { data, subpath, into, image: image.as_fd(), mode, owners, limited, durable };
     let copied = copy_up::fill(volume, &job, watch)?;
     if !metadata.copied && !metadata.anonymous {
         metadata.copied = true;

@@ -126,46 +126,48 @@ impl Store {
         if fstatat(&root, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
             return Ok(None);
         }
-        let (aside, lock) = self.make_aside(root.as_fd())?;
-        let volume = Volume::locked(self, name, root, lock);
-        let made = self.complete(&volume, metadata, durable, fill).and_then(|()| {
-            // A volume's directory is never empty, so that one which exists is not replaced.
-            match renameat(volume.root(), aside.as_str(), volume.root(), name) {
-                Ok(()) => Ok(true),
-                Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => Ok(false),
-                Err(errno) => Err(errno).call(|| format!("rename a new volume to {name}")),
-            }
-        });
-        match made {
-            Ok(true) => {
-                if durable == Durable::Yes {
-                    fsync(volume.root()).call(|| self.shown("fsync"))?;
-                }
-                Ok(Some(volume))
-            }
+        let draft =
+            self.draft_in(root, name, metadata, durable, fill).with_context(|| format!("make volume {name}"))?;
+        match draft.publish(self, durable) {
+            Ok(true) => Ok(Some(draft.volume)),
             failed => {
-                let removed = tree::remove(volume.root(), &text(&aside));
-                failed.and(removed).with_context(|| format!("make volume {name}"))?;
+                let discarded = draft.discard();
+                failed.and(discarded).with_context(|| format!("make volume {name}"))?;
                 Ok(None)
             }
         }
     }
 
-    fn complete(
+    /// Makes a volume that no name finds, for [`Draft::publish`]. `fill` may put more into it.
+    pub(super) fn draft(
         &self,
-        volume: &Volume,
+        name: &str,
         metadata: &Metadata,
         durable: Durable,
         fill: impl FnOnce(&Volume) -> Result<()>,
-    ) -> Result<()> {
-        make_dir(volume.dir(), DATA, 0o755)?;
-        make_dir(volume.dir(), REFS, 0o700)?;
-        volume.write(METADATA, metadata, durable)?;
-        fill(volume)?;
-        if durable == Durable::Yes {
-            fsync(volume.dir()).call(|| "fsync a new volume".into())?;
+    ) -> Result<Draft> {
+        check_name(name).map_err(anyhow::Error::msg)?;
+        self.draft_in(self.open_or_make()?, name, metadata, durable, fill)
+    }
+
+    fn draft_in(
+        &self,
+        root: OwnedFd,
+        name: &str,
+        metadata: &Metadata,
+        durable: Durable,
+        fill: impl FnOnce(&Volume) -> Result<()>,
+    ) -> Result<Draft> {
+        let (aside, lock) = self.make_aside(root.as_fd())?;
+        let draft = Draft { volume: Volume::locked(self, name, root, lock), aside };
+        match draft.complete(metadata, durable, fill) {
+            Ok(()) => Ok(draft),
+            Err(error) => {
+                // The first error is the one that tells (ENOSPC, mostly); what stays is swept by prune.
+                let _ = draft.discard();
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     /// A directory that only we know, and its lock.
@@ -253,6 +255,55 @@ impl Store {
 
     fn shown(&self, verb: &str) -> String {
         format!("{verb} volume store {}", self.root.display())
+    }
+}
+
+/// A volume that is complete and has no name yet. Locked.
+pub(super) struct Draft {
+    pub volume: Volume,
+    aside: String,
+}
+
+impl Draft {
+    fn complete(&self, metadata: &Metadata, durable: Durable, fill: impl FnOnce(&Volume) -> Result<()>) -> Result<()> {
+        let volume = &self.volume;
+        make_dir(volume.dir(), DATA, 0o755)?;
+        make_dir(volume.dir(), REFS, 0o700)?;
+        volume.write(METADATA, metadata, durable)?;
+        fill(volume)?;
+        if durable == Durable::Yes {
+            fsync(volume.dir()).call(|| "fsync a new volume".into())?;
+        }
+        Ok(())
+    }
+
+    /// Gives it its name. False if that is taken.
+    pub fn publish(&self, store: &Store, durable: Durable) -> Result<bool> {
+        let (root, name) = (self.volume.root(), self.volume.name());
+        // A volume's directory is never empty, so that one which exists is not replaced.
+        match renameat(root, self.aside.as_str(), root, name) {
+            Ok(()) => {}
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => return Ok(false),
+            Err(errno) => return Err(errno).call(|| format!("rename a new volume to {name}")),
+        }
+        if durable == Durable::Yes {
+            fsync(root).call(|| store.shown("fsync"))?;
+        }
+        Ok(true)
+    }
+
+    /// Puts the data in the place of that of a volume which has none, in one step. Both are locked.
+    ///
+    /// # Errors
+    /// ENOTEMPTY, when the volume has data by now.
+    pub fn publish_in(&self, volume: &Volume) -> Result<()> {
+        renameat(self.volume.dir(), DATA, volume.dir(), DATA)
+            .call(|| format!("rename the data into volume {}", volume.name()))?;
+        fsync(volume.dir()).call(|| "fsync a volume".into())
+    }
+
+    pub fn discard(&self) -> Result<()> {
+        tree::remove(self.volume.root(), &text(&self.aside))
     }
 }
 

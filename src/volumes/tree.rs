@@ -1,5 +1,6 @@
 //! File trees by directory fd: removing, measuring, looking whether there is anything.
 
+use super::walk::{shown, walk};
 use crate::sys::{Call, Errno, path};
 use anyhow::Result;
 use nix::dir::{Dir, Type};
@@ -167,40 +168,26 @@ pub fn is_empty(dir: BorrowedFd, ours: impl Fn(&CStr) -> bool) -> nix::Result<bo
 pub fn size(dir: BorrowedFd) -> Result<u64> {
     let mut seen = HashSet::new();
     let mut total = 0;
-    let first = open_dir(dir, c".").call(|| "open a directory".into())?;
-    let mut levels = vec![(first, None::<std::vec::IntoIter<CString>>)];
-    while let Some((here, rest)) = levels.last_mut() {
-        let rest = match rest {
-            Some(rest) => rest,
-            None => {
-                let mut directories = Vec::new();
-                for (name, directory) in entries(here.as_fd()).call(|| "read a directory".into())? {
-                    if directory {
-                        directories.push(name);
-                        continue;
-                    }
-                    match fstatat(&*here, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                        Ok(stat) if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) => {
-                            total += stat.st_size.max(0) as u64;
-                        }
-                        // Removed meanwhile, or counted.
-                        Ok(_) | Err(Errno::ENOENT) => {}
-                        Err(errno) => return Err(errno).call(|| format!("stat {}", name.to_string_lossy())),
-                    }
-                }
-                rest.insert(directories.into_iter())
-            }
-        };
-        match rest.next() {
-            Some(name) => match open_dir(here.as_fd(), &name) {
-                Ok(below) => levels.push((below, None)),
-                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENOTDIR) => {}
-                Err(errno) => return Err(errno).call(|| format!("open {}", name.to_string_lossy())),
-            },
-            None => drop(levels.pop()),
+    walk(dir, &mut |found| {
+        if found.directory.is_some() {
+            return Ok(());
         }
-    }
+        match fstatat(found.parent, found.name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) => {
+                total += stat.st_size.max(0) as u64;
+            }
+            // Removed meanwhile, or counted.
+            Ok(_) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno).call(|| format!("stat {}", shown(found.path))),
+        }
+        Ok(())
+    })?;
     Ok(total)
+}
+
+/// Waits until the filesystem has what was written to it on disk (one call for a whole tree).
+pub fn sync(dir: BorrowedFd) -> Result<()> {
+    nix::unistd::syncfs(dir).call(|| "syncfs".into())
 }
 
 #[cfg(test)]

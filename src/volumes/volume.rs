@@ -222,6 +222,18 @@ impl Volume {
         Ok(Pin { refs, name, _lock: lock.context("lock a reference")? })
     }
 
+    /// The directory with the data of a locked volume, when a copy-up that was interrupted has been finished.
+    pub fn settled_data(&self) -> Result<OwnedFd> {
+        let data = self.data()?;
+        super::copy_up::recover(self, data.as_fd()).with_context(|| format!("volume {}", self.name))?;
+        Ok(data)
+    }
+
+    /// Waits until the data is on disk.
+    pub fn sync(&self) -> Result<()> {
+        tree::sync(self.data()?.as_fd())
+    }
+
     /// The bytes of its files, each once.
     pub fn size(&self) -> Result<u64> {
         tree::size(self.data()?.as_fd()).with_context(|| format!("measure volume {}", self.name))

@@ -1,11 +1,13 @@
 //! `volume …`: the commands for volumes, with the output of `docker volume`.
 
+mod archive;
 mod filter;
 mod list;
 mod remove;
 mod template;
 mod whole;
 
+pub use archive::{EXPORT, IMPORT};
 pub use list::LIST;
 pub use remove::{PRUNE, REMOVE};
 pub use whole::{CLONE, RENAME, USAGE};

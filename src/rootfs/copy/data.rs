@@ -3,7 +3,7 @@
 use crate::sys::{Call, Errno, file};
 use anyhow::Result;
 use nix::sys::stat::FileStat;
-use nix::unistd::{Whence, ftruncate, lseek};
+use nix::unistd::{Whence, ftruncate, lseek, read, write};
 use std::os::fd::BorrowedFd;
 
 /// What has turned out to work between the two filesystems: what failed once is not tried for each file again.
@@ -15,6 +15,9 @@ pub struct Method {
 
 /// The most that one call is asked for.
 const CHUNK: usize = 1 << 30;
+
+/// Up to this size, copying through our own memory is faster than setting up a copy inside the kernel.
+const SMALL: usize = 32 << 10;
 
 impl Method {
     /// Copies `stat.st_size` bytes, holes as holes. `to` is empty, both are at their start.
@@ -32,6 +35,9 @@ impl Method {
             }
         }
         let sparse = stat.st_blocks * 512 < stat.st_size;
+        if !sparse && stat.st_size as usize <= SMALL {
+            return copy_small(from, to, stat.st_size as usize);
+        }
         if sparse { self.copy_extents(from, to, stat.st_size) } else { self.copy_range(from, to, stat.st_size) }
     }
 
@@ -81,4 +87,29 @@ impl Method {
         }
         file::send_data(from, to, length)
     }
+}
+
+/// `length` bytes, or as many as there are.
+fn copy_small(from: BorrowedFd, to: BorrowedFd, length: usize) -> Result<()> {
+    let mut buffer = [0; SMALL];
+    let mut left = length;
+    while left > 0 {
+        let got = match read(from, &mut buffer[..left]) {
+            Err(Errno::EINTR) => continue,
+            got => got.call(|| "read".into())?,
+        };
+        if got == 0 {
+            break;
+        }
+        let mut data = &buffer[..got];
+        while !data.is_empty() {
+            match write(to, data) {
+                Err(Errno::EINTR) => {}
+                // The name that copying has in errors, however it is done.
+                written => data = &data[written.call(|| "copy data".into())?..],
+            }
+        }
+        left -= got;
+    }
+    Ok(())
 }

@@ -10,63 +10,98 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
-/// For a file or directory that is open on both sides. Returns the extended attributes that were left out.
-pub fn apply(from: BorrowedFd, to: BorrowedFd, stat: &FileStat) -> Result<Vec<CString>> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    // chown clears set-id bits and file capabilities; chmod changes the mask of an ACL.
-    fchown(to, Some(uid), Some(gid)).call(|| format!("fchown {uid}:{gid}"))?;
-    fchmod(to, mode(stat)).call(|| "fchmod".into())?;
-    let left_out = copy_xattrs(&Inode::Open(from), &Inode::Open(to))?;
-    let (atime, mtime) = times(stat);
-    futimens(to, &atime, &mtime).call(|| "futimens".into())?;
-    Ok(left_out)
+/// What belongs to a file besides its data and its names.
+#[derive(Debug, Clone)]
+pub struct Attributes {
+    /// Uid and gid; `None`: whatever a new file gets.
+    pub owner: Option<(u32, u32)>,
+    /// The twelve bits.
+    pub mode: u32,
+    pub atime: TimeSpec,
+    pub mtime: TimeSpec,
+    pub xattrs: Vec<(CString, Vec<u8>)>,
 }
 
-/// For a link, device, FIFO or socket, by name.
-pub fn apply_to_entry(from: BorrowedFd, to: BorrowedFd, name: &CStr, stat: &FileStat) -> Result<Vec<CString>> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    fchownat(to, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).call(|| format!("fchownat {uid}:{gid}"))?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFLNK {
-        // We have just made it, in a directory that only we can enter; with the bit, no link is followed all the same.
-        fchmodat(to, name, mode(stat), FchmodatFlags::NoFollowSymlink).call(|| "fchmodat".into())?;
+impl Attributes {
+    /// Those of `stat`, with the extended attributes of the file.
+    pub fn of(stat: &FileStat, file: &Inode) -> Result<Attributes> {
+        Ok(Attributes {
+            owner: Some((stat.st_uid, stat.st_gid)),
+            mode: stat.st_mode & 0o7777,
+            atime: TimeSpec::new(stat.st_atime, stat.st_atime_nsec),
+            mtime: TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec),
+            xattrs: xattrs(file)?,
+        })
     }
-    let from = Inode::entry(from, name).call(|| "name an entry".into())?;
-    let to_entry = Inode::entry(to, name).call(|| "name an entry".into())?;
-    let left_out = copy_xattrs(&from, &to_entry)?;
-    let (atime, mtime) = times(stat);
-    utimensat(to, name, &atime, &mtime, UtimensatFlags::NoFollowSymlink).call(|| "utimensat".into())?;
-    Ok(left_out)
+
+    /// Gives them to a file or directory that is open. Returns the extended attributes that were left out.
+    pub fn apply(&self, to: BorrowedFd) -> Result<Vec<CString>> {
+        // chown clears set-id bits and file capabilities; chmod changes the mask of an ACL.
+        if let Some((uid, gid)) = self.owner {
+            fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call(|| format!("fchown {uid}:{gid}"))?;
+        }
+        fchmod(to, self.mode()).call(|| "fchmod".into())?;
+        let left_out = self.set_xattrs(&Inode::Open(to))?;
+        futimens(to, &self.atime, &self.mtime).call(|| "futimens".into())?;
+        Ok(left_out)
+    }
+
+    /// As [`Attributes::apply`], for a link, device, FIFO or socket, by name.
+    pub fn apply_to_entry(&self, to: BorrowedFd, name: &CStr, link: bool) -> Result<Vec<CString>> {
+        if let Some((uid, gid)) = self.owner {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            fchownat(to, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+                .call(|| format!("fchownat {uid}:{gid}"))?;
+        }
+        if !link {
+            // We have just made it, in a directory that only we can enter; with the bit, no link is followed all the same.
+            fchmodat(to, name, self.mode(), FchmodatFlags::NoFollowSymlink).call(|| "fchmodat".into())?;
+        }
+        let left_out = match self.xattrs.is_empty() {
+            true => Vec::new(),
+            false => self.set_xattrs(&Inode::entry(to, name).call(|| "name an entry".into())?)?,
+        };
+        utimensat(to, name, &self.atime, &self.mtime, UtimensatFlags::NoFollowSymlink).call(|| "utimensat".into())?;
+        Ok(left_out)
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::from_bits_truncate(self.mode)
+    }
+
+    fn set_xattrs(&self, to: &Inode) -> Result<Vec<CString>> {
+        let mut left_out = Vec::new();
+        for (name, value) in &self.xattrs {
+            match to.set_xattr(name, value) {
+                Ok(()) => {}
+                Err(Errno::EOPNOTSUPP) => left_out.push(name.clone()),
+                // trusted.* and security.* belong to the host's administrator; a label is given by the destination.
+                Err(Errno::EPERM) if !name.to_bytes().starts_with(b"user.") => left_out.push(name.clone()),
+                Err(errno) => {
+                    return Err(errno).call(|| "setxattr".into()).with_context(|| name.to_string_lossy().into_owned());
+                }
+            }
+        }
+        Ok(left_out)
+    }
 }
 
-fn mode(stat: &FileStat) -> Mode {
-    Mode::from_bits_truncate(stat.st_mode & 0o7777)
-}
-
-fn times(stat: &FileStat) -> (TimeSpec, TimeSpec) {
-    (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
-}
-
-fn copy_xattrs(from: &Inode, to: &Inode) -> Result<Vec<CString>> {
-    let names = match from.xattr_names() {
+/// All extended attributes of a file, ACLs among them.
+pub fn xattrs(file: &Inode) -> Result<Vec<(CString, Vec<u8>)>> {
+    let names = match file.xattr_names() {
         Err(Errno::EOPNOTSUPP) => return Ok(Vec::new()),
         names => names.call(|| "listxattr".into())?,
     };
-    let mut left_out = Vec::new();
+    let mut found = Vec::new();
     for name in names {
-        let value = match from.xattr(&name) {
+        match file.xattr(&name) {
             // Removed meanwhile.
-            Err(Errno::ENODATA) => continue,
-            value => value.call(|| "getxattr".into()).with_context(|| name.to_string_lossy().into_owned())?,
-        };
-        match to.set_xattr(&name, &value) {
-            Ok(()) => {}
-            Err(Errno::EOPNOTSUPP) => left_out.push(name),
-            // trusted.* and security.* belong to the host's administrator; a label is given by the destination.
-            Err(Errno::EPERM) if !name.to_bytes().starts_with(b"user.") => left_out.push(name),
-            Err(errno) => {
-                return Err(errno).call(|| "setxattr".into()).with_context(|| name.to_string_lossy().into_owned());
+            Err(Errno::ENODATA) => {}
+            value => {
+                let value = value.call(|| "getxattr".into()).with_context(|| name.to_string_lossy().into_owned())?;
+                found.push((name, value));
             }
         }
     }
-    Ok(left_out)
+    Ok(found)
 }
