@@ -113,6 +113,12 @@ impl Contestant {
         self.runtime(place, &["create", "--bundle", &bundle, "--pid-file", &pid_file, &names.id])
     }
 
+    /// As [`Contestant::create`], with a volume. Of rvol-runc alone.
+    pub fn create_with_volume(&self, place: &Place, names: &Names, store: &Path, volume: &str) -> Result<Command> {
+        let (bundle, store) = (text(&names.bundle), text(store));
+        self.runtime(place, &["--volume-root", &store, "create", "--bundle", &bundle, "-v", volume, &names.id])
+    }
+
     pub fn start(&self, place: &Place, names: &Names) -> Result<Command> {
         self.runtime(place, &["start", &names.id])
     }

@@ -4,6 +4,7 @@
 mod cases;
 mod complaints;
 mod contestant;
+mod copies;
 mod costs;
 mod filter;
 mod limits;
@@ -102,7 +103,7 @@ fn options() -> Result<Option<Options>> {
 }
 
 fn case_names() -> impl Iterator<Item = &'static str> {
-    CASES.iter().map(|c| c.name).chain(["costs", "limits"])
+    CASES.iter().map(|c| c.name).chain(["copies", "costs", "limits"])
 }
 
 /// The subject first, as the ratios are relative to it; the floor last. Who is missing is named.
@@ -174,6 +175,9 @@ fn measure(place: &Place, contestants: &[Contestant], options: &Options) -> Resu
         println!("columns with a slash: the median of {} divided by that one's.", names[0]);
         Table::of_figures("", &names, &rows).print(options.markdown);
         println!();
+    }
+    if wanted("copies") && contestants[0].name == "rvol-runc" {
+        copies::print(place, &contestants[0], &mut complaints, options.markdown);
     }
     if wanted("costs") {
         costs::print(place, contestants, &mut complaints, options.markdown);

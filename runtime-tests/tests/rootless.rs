@@ -225,3 +225,40 @@ fn root_of_a_user_namespace_can_nest() {
     case.user = Some(USER);
     assert_eq!(out.ok().stdout, "nested\n");
 }
+
+/// The volumes of a user are below the user's own directories.
+#[test]
+fn volumes_of_a_user() {
+    needs!(Rvol);
+    let mut case = case();
+    let home = case.make_dir("home");
+    std::os::unix::fs::chown(&home, Some(USER), Some(USER)).expect("chown");
+    std::fs::write(case.rootfs().join("data/file"), "from the image\n").expect("write");
+    std::os::unix::fs::chown(case.rootfs().join("data/file"), Some(USER), Some(USER)).expect("chown");
+    case.script("cat /data/file; echo more >>/data/file; touch /anonymous/x");
+    case.write_config();
+    let id = case.id.clone();
+    let bundle = case.path("bundle");
+    let invoke = |words: &[&str]| {
+        let mut command = case.command();
+        command.env_remove("RVOL_VOLUME_ROOT").env("XDG_DATA_HOME", &home).args(words);
+        case.finish(command).ok().stdout
+    };
+    let run = ["run", "--bundle", &bundle, "-v", "data:/data", "-v", "/anonymous", &id];
+    assert_eq!(invoke(&run), "from the image\n");
+    assert_eq!(invoke(&run), "from the image\nmore\n");
+    assert_eq!(invoke(&["volume", "ls", "-q"]), "data\n");
+    let data = Path::new(&home).join("rvol-runc/volumes/data/_data");
+    assert_eq!(invoke(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]), format!("{}\n", data.display()));
+    assert_eq!(std::fs::read_to_string(data.join("file")).expect("read"), "from the image\nmore\nmore\n");
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(std::fs::metadata(data.join("file")).expect("stat").uid(), USER);
+    // Archives too: what the user cannot give away stays the user's.
+    let archive = Path::new(&home).join("a.tar").to_string_lossy().into_owned();
+    invoke(&["volume", "export", "data", "-o", &archive]);
+    invoke(&["volume", "import", "copy", &archive]);
+    invoke(&["volume", "clone", "data", "clone"]);
+    assert_eq!(invoke(&["volume", "ls", "-q"]), "clone\ncopy\ndata\n");
+    invoke(&["volume", "prune", "-af"]);
+    assert_eq!(invoke(&["volume", "ls", "-q"]), "");
+}

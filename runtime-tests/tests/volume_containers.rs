@@ -322,3 +322,51 @@ fn volumes_in_a_user_namespace() {
     assert_eq!(out.stdout, "0\n0\n", "{out}");
     assert_eq!(fs::metadata(case.data("data").join("x")).expect("stat").uid(), 0, "no chown is needed");
 }
+
+/// As containerd's `ctr run --mount type=volume,src=data,dst=/data,options=rw` hands it through.
+#[test]
+fn volumes_in_the_form_of_containerd() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    fs::write(case.rootfs().join("data/file"), "from the image\n").expect("write");
+    case.set("/mounts/-", json!({"type": "volume", "source": "rw", "destination": "/data", "options": ["rw"]}));
+    let bare = json!({"type": "volume", "source": "ro", "destination": "/bare", "options": ["nocopy", "ro"]});
+    case.set("/mounts/-", bare);
+    case.set("/mounts/-", json!({"type": "volume", "destination": "/anonymous", "options": []}));
+    case.script("cat /data/file; touch /data/x /anonymous/x; ls -A /bare; touch /bare/x");
+    let out = case.run().fails();
+    assert_eq!(out.stdout, "from the image\n");
+    assert!(out.stderr.contains("/bare/x: Read-only file system"), "{out}");
+    assert_eq!(out.stderr.lines().count(), 1, "{out}");
+    assert!(case.data("rw").join("x").exists());
+    assert_eq!(case.volume_names(), ["ro", "rw"]);
+}
+
+/// Through the mapping, what came from the image looks as it does without a volume.
+#[test]
+fn copy_up_into_an_idmapped_volume() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.user_namespace(200_000, 65536);
+    let image = case.rootfs().join("data");
+    for (name, id) in [("root", 200_000), ("user", 200_033), ("host", 7)] {
+        fs::write(image.join(name), name).expect("write");
+        std::os::unix::fs::chown(image.join(name), Some(id), Some(id)).expect("chown");
+    }
+    let acl = |words: &[&str], path: &std::path::Path| {
+        std::process::Command::new(words[0]).args(&words[1..]).arg(path).output().expect("run a tool of acl")
+    };
+    acl(&["setfacl", "-m", "u:200044:rw,g:200055:r,u:9:x"], &image.join("user"));
+    case.caps(&CAPS).mount("/data", "volume", "data", &["idmap"]);
+    case.script("stat -c '%n %u %g' /data/root /data/user; touch /data/new; stat -c %u /data/new");
+    assert_eq!(case.run().ok().stdout, "/data/root 0 0\n/data/user 33 33\n0\n");
+    for (name, id) in [("root", 0), ("user", 33), ("host", 7), ("new", 0)] {
+        let stat = fs::metadata(case.data("data").join(name)).expect("stat");
+        assert_eq!((stat.uid(), stat.gid()), (id, id), "{name}: as stored");
+    }
+    let shown = acl(&["getfacl", "-n", "-c", "-p"], &case.data("data").join("user"));
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for entry in ["user:44:rw-", "group:55:r--", "user:9:--x"] {
+        assert!(shown.contains(entry), "{shown}");
+    }
+}

@@ -275,7 +275,8 @@ fn fifty_processes_on_the_same_volumes() {
             let command = match i % 5 {
                 0 => {
                     let mut command = case.command();
-                    command.args(["volume", "rm", name]);
+                    // What is in use, and what comes and goes.
+                    command.args(["volume", "rm", if i % 10 == 0 { name } else { "fresh" }]);
                     command
                 }
                 1 => {
@@ -300,7 +301,11 @@ fn fifty_processes_on_the_same_volumes() {
     for (i, running) in runs {
         let outcome = running.finish();
         match i % 5 {
-            0 => drop(outcome.fails().says("volume is in use")),
+            0 if i % 10 == 0 => drop(outcome.fails().says("volume is in use")),
+            0 if !outcome.succeeded() => {
+                let reasons = ["volume is in use", "no such volume"];
+                assert!(reasons.iter().any(|reason| outcome.stderr.contains(reason)), "{outcome}");
+            }
             _ => drop(outcome.ok()),
         }
     }
@@ -357,6 +362,31 @@ fn a_damaged_store_is_named_and_loses_nothing() {
     assert!(case.data("bad").join("file").exists());
     case.volume(&["rm", "-f", "bad", "gone"]).ok();
     assert!(!case.volume_names().contains(&"bad".to_owned()));
+}
+
+#[test]
+fn a_damaged_reference_is_a_user() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.args(&["/bin/true"]);
+    for damage in ["", "{", "null"] {
+        case.volume(&["create", "other"]).ok();
+        case.create_with(&["-v", "data:/data"]).ok();
+        let file = case.volume_root().join("data/refs").join(&case.id);
+        fs::write(&file, damage).expect("damage");
+        case.volume(&["rm", "data"]).fails().says("volume is in use - [");
+        case.volume(&["rm", "-f", "data"]).fails().says("volume is in use - [");
+        let out = case.delete_force().ok();
+        assert!(out.stderr.contains("is damaged: remove it when no container"), "{out}");
+        // It is nobody's any more, and yet it is not for us to say so.
+        let out = case.volume(&["prune", "-af"]).ok();
+        assert!(out.stderr.contains("is damaged: remove it when no container"), "{out}");
+        assert_eq!(case.volume_names(), ["data"], "what is sound is pruned all the same");
+        case.create_with(&["-v", "data:/data"]).fails().says("is damaged: remove it when no container");
+        fs::remove_file(&file).expect("mend");
+    }
+    case.volume(&["prune", "-af"]).ok();
+    assert_eq!(case.volume_names(), [""; 0]);
 }
 
 /// A container's process outlives the command; nothing that the command held may go on through it.

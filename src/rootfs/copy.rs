@@ -57,7 +57,7 @@ pub fn copy_tree(from: BorrowedFd, to: BorrowedFd, top: Top) -> Result<Copied> {
 pub fn copy_attributes(from: BorrowedFd, to: BorrowedFd, owners: Owners) -> Result<()> {
     let (from, to) = (open_directory(from, c".")?, open_directory(to, c".")?);
     let stat = owners.of(fstat(&from).call(|| "fstat the source".into())?);
-    Attributes::of(&stat, &Inode::Open(from.as_fd()))?.apply(to.as_fd()).map(drop)
+    owners.attributes(&stat, &Inode::Open(from.as_fd()))?.apply(to.as_fd()).map(drop)
 }
 
 /// How owners are written down: as they are, or, in what is to be mounted with a mapping of ids, so that they look the
@@ -70,15 +70,29 @@ pub struct Owners<'a> {
 
 impl Owners<'_> {
     fn of(&self, mut stat: FileStat) -> FileStat {
-        let stored = |ranges: &[IdRange], id: u32| {
-            let range =
-                ranges.iter().find(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.size));
-            range.map_or(id, |range| range.container + (id - range.host))
-        };
         stat.st_uid = stored(self.uid, stat.st_uid);
         stat.st_gid = stored(self.gid, stat.st_gid);
         stat
     }
+
+    /// The attributes of a file: the ids in its ACLs, too, are the mapping's.
+    fn attributes(&self, stat: &FileStat, file: &Inode) -> Result<Attributes> {
+        let mut attributes = Attributes::of(stat, file)?;
+        if self.uid.is_empty() && self.gid.is_empty() {
+            return Ok(attributes);
+        }
+        for (name, value) in &mut attributes.xattrs {
+            if name.to_bytes().starts_with(b"system.posix_acl_") {
+                meta::map_acl(value, |uid| stored(self.uid, uid), |gid| stored(self.gid, gid));
+            }
+        }
+        Ok(attributes)
+    }
+}
+
+fn stored(ranges: &[IdRange], id: u32) -> u32 {
+    let range = ranges.iter().find(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.size));
+    range.map_or(id, |range| range.container + (id - range.host))
 }
 
 /// As [`copy_tree`]; `watch` is told after each directory how far it has come.
@@ -252,7 +266,7 @@ impl Copy<'_> {
         }
         let source = Inode::entry(from, name).call(|| "name an entry".into())?;
         let link = stat.st_mode & libc::S_IFMT == libc::S_IFLNK;
-        let left_out = Attributes::of(&stat, &source)?.apply_to_entry(to, name, link)?;
+        let left_out = self.owners.attributes(&stat, &source)?.apply_to_entry(to, name, link)?;
         self.note(left_out, name);
         Ok(())
     }
@@ -270,7 +284,7 @@ impl Copy<'_> {
         let copy = openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "create".into())?;
         self.method.copy(source.as_fd(), copy.as_fd(), &stat)?;
         self.done.bytes += stat.st_size as u64;
-        let mut attributes = Attributes::of(&stat, &Inode::Open(source.as_fd()))?;
+        let mut attributes = self.owners.attributes(&stat, &Inode::Open(source.as_fd()))?;
         // Nothing to change in most files: what the copier is, root, owns most.
         attributes.owner = attributes.owner.filter(|owner| self.newborn != Some(*owner));
         let left_out = attributes.apply(copy.as_fd())?;
@@ -294,7 +308,7 @@ impl Copy<'_> {
     }
 
     fn finish_directory(&mut self, from: BorrowedFd, to: BorrowedFd, stat: &FileStat) -> Result<()> {
-        let left_out = Attributes::of(stat, &Inode::Open(from))?.apply(to)?;
+        let left_out = self.owners.attributes(stat, &Inode::Open(from))?.apply(to)?;
         self.note(left_out, c"");
         Ok(())
     }

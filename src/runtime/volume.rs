@@ -318,9 +318,11 @@ pub fn sweep(context: &Context) -> Result<()> {
             continue;
         }
         let Some(volume) = store.lock(&name)? else { continue };
-        for holder in volume.holders()?.iter().filter(|holder| is_gone(holder)) {
+        let holders = volume.holders();
+        for holder in holders.iter().flatten().filter(|holder| is_gone(holder)) {
             warn_of(let_go(&volume, holder));
         }
+        warn_of(holders.map(drop));
         if driver::is_mounted(&volume)? {
             warn_of(driver::settle(&volume));
         }

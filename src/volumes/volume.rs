@@ -159,8 +159,7 @@ impl Volume {
 
     /// Takes the container off the list. That it is not on it is as good.
     pub fn release(&self, holder: &Holder) -> Result<()> {
-        // A list that cannot be read holds nobody else that we would know of.
-        let mut references = self.references_of(&holder.id).unwrap_or_default();
+        let mut references = self.references_of(&holder.id)?;
         references.retain(|other| other.holder.state != holder.state);
         if references.is_empty() {
             return unlink(self.dir(), &ref_name(&holder.id));
@@ -287,7 +286,12 @@ impl Volume {
     }
 
     fn references_of(&self, id: &str) -> Result<Vec<Reference>> {
-        Ok(self.read(&ref_name(id))?.unwrap_or_default())
+        // A file that cannot be read does not say that nobody uses the volume.
+        let damaged = || {
+            let file = self.store.join(&self.name).join(ref_name(id));
+            format!("{} is damaged: remove it when no container {id} uses the volume", file.display())
+        };
+        Ok(self.read(&ref_name(id)).with_context(damaged)?.unwrap_or_default())
     }
 
     fn refs(&self) -> Result<OwnedFd> {

@@ -105,3 +105,19 @@ pub fn xattrs(file: &Inode) -> Result<Vec<(CString, Vec<u8>)>> {
     }
     Ok(found)
 }
+
+/// Changes the ids of the users and groups that an ACL names (`linux/posix_acl_xattr.h`: a version of four bytes, then
+/// entries of tag, permissions and id, little-endian).
+pub fn map_acl(value: &mut [u8], uid: impl Fn(u32) -> u32, gid: impl Fn(u32) -> u32) {
+    const USER: [u8; 2] = 0x02u16.to_le_bytes();
+    const GROUP: [u8; 2] = 0x08u16.to_le_bytes();
+    for entry in value.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
+        let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+        let mapped = match [entry[0], entry[1]] {
+            USER => uid(id),
+            GROUP => gid(id),
+            _ => continue,
+        };
+        entry[4..].copy_from_slice(&mapped.to_le_bytes());
+    }
+}
