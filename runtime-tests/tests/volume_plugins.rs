@@ -6,7 +6,8 @@ use runtime_tests::command::Running;
 use runtime_tests::host_mounts::in_own_mounts;
 use runtime_tests::{Case, Outcome, command, json, needs, needs_machine, runtime};
 use std::fs;
-use std::os::unix::net::UnixListener;
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -170,6 +171,24 @@ fn one_volume_at_two_places_is_mounted_once() {
     });
 }
 
+/// A port of this host that leads to a socket, for as long as the test program runs.
+fn relay(socket: &str) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
+    let (port, socket) = (listener.local_addr().expect("an address").port(), socket.to_owned());
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let far = UnixStream::connect(&socket).expect("connect");
+            let (mut from, mut to) = (near.try_clone().expect("dup"), far.try_clone().expect("dup"));
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            // Until the plugin closes its end.
+            let (mut from, mut to) = (far, near);
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        }
+    });
+    port
+}
+
 #[test]
 fn plugins_are_found_where_docker_finds_them() {
     needs!(Rvol);
@@ -185,6 +204,12 @@ fn plugins_are_found_where_docker_finds_them() {
         for name in ["nested", "described", "json"] {
             case.volume(&["create", "-d", name, &format!("of-{name}")]).ok();
         }
+        let port = relay(&socket);
+        describe("near.spec", &format!("tcp://127.0.0.1:{port}"));
+        case.volume(&["create", "-d", "near", "of-near"]).ok();
+        assert_eq!(case.volume(&["inspect", "-f", "{{.Driver}} {{.Status.users}}", "of-near"]).ok().stdout, "near 0\n");
+        case.volume(&["rm", "of-near"]).ok();
+        fs::remove_file("/etc/docker/plugins/near.spec").expect("remove");
         describe("tls.spec", "https://127.0.0.1:1");
         describe("odd.spec", "/run/x.sock");
         describe("bad.json", "{");
