@@ -12,17 +12,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A test with directories for plugins of its own.
+/// A test with directories for plugins of its own. What else there is in /run and /etc stays.
 fn among_plugins(test: impl FnOnce(Case) + Send) {
     in_own_mounts(|| {
-        mount(Some("test"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a /run of our own");
+        let case = Case::new();
+        let run = case.make_dir("run");
+        mount(Some("test"), run.as_str(), Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a tmpfs");
+        for entry in fs::read_dir("/run").expect("list /run").flatten() {
+            if entry.path().is_dir() && entry.file_name() != "docker" {
+                let own = Path::new(&run).join(entry.file_name());
+                fs::create_dir(&own).expect("mkdir");
+                let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+                mount(Some(&entry.path()), &own, None::<&str>, flags, None::<&str>).expect("bind");
+            }
+        }
+        mount(Some(run.as_str()), "/run", None::<&str>, MsFlags::MS_MOVE, None::<&str>).expect("a /run of our own");
         for dir in ["/run/docker/plugins", "/run/upper", "/run/work"] {
             fs::create_dir_all(dir).expect("mkdir");
         }
         let options = "lowerdir=/etc,upperdir=/run/upper,workdir=/run/work";
         mount(Some("test"), "/etc", Some("overlay"), MsFlags::empty(), Some(options)).expect("an /etc of our own");
         fs::create_dir_all("/etc/docker/plugins").expect("mkdir");
-        test(Case::new());
+        test(case);
     });
 }
 
