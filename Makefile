@@ -30,7 +30,7 @@ test: lint build ## format, lints, unit tests and tests with real containers
 	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked --tests
 
 # VM=uml|qemu|all, VM_PROFILE=debug|release, VM_TESTS="systemd devices:ptmx", VM_CACHE=DIR; VM_RUN=COMMAND instead of tests.
-test-vm: setup-vm ## the tests in a virtual machine with cgroup v2 and systemd (VM=all VM_TESTS="…")
+test-vm: setup-vm ## the tests in virtual machines with cgroup v2 and systemd (VM=uml VM_TESTS="systemd …")
 	@python3 runtime-tests/vm $(if $(VM_RUN),--command '$(VM_RUN)',$(VM_TESTS))
 
 lint: setup-test ## format and lints only

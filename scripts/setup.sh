@@ -39,7 +39,7 @@ find_missing() {
     check kmod command -v depmod
     check zstd command -v zstd
     check lz4 command -v lz4
-    case ${VM:-} in qemu | all) check qemu-system-x86 command -v qemu-system-x86_64 ;; esac
+    [ "${VM:-all}" = uml ] || check qemu-system-x86 command -v qemu-system-x86_64
 }
 
 find_missing "$@"

@@ -134,7 +134,7 @@ class Run:
             ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
         words = ["qemu-system-x86_64", *speed, "-smp", "2", "-m", MEMORY, "-M", "pc,usb=off,hpet=off,vmport=off,smm=off"]
         words += ["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-monitor", "none", "-nic", "none"]
-        words += ["-serial", f"file:{self.console}.serial"]
+        words += ["-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"]
         words += ["-kernel", self.images.kernel / "linux", "-initrd", self.images.kernel / "initramfs"]
         words += ["-drive", f"file={self.images.root},{disk},snapshot=on", "-drive", f"file={self._scratch()},{disk}"]
         for tag, source in [("control", self.directory)] + [(f"share{n}", s) for n, (s, _) in enumerate(self.shares)]:

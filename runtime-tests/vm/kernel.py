@@ -24,7 +24,8 @@ LOADER = b"/lib64/ld-linux-x86-64.so.2\0"
 
 def fingerprint(kind: str) -> str:
     """What the kernel's directory depends on."""
-    return recipe.fingerprint(kind, files=("recipe.py", "kernel.py", "initramfs.py"))
+    lists = (recipe.UML_SUITES, recipe.QEMU_SUITES, recipe.INITRAMFS_MODULES, recipe.MODULE_EXCLUDES)
+    return recipe.fingerprint(kind, lists, files=("kernel.py", "initramfs.py"))
 
 
 def build(kind: str, target: Path, cache: Path) -> None:
@@ -41,6 +42,8 @@ def build(kind: str, target: Path, cache: Path) -> None:
             if number == len(suites):
                 raise
             print(f"vm: {error}; trying the next suite", flush=True)
+    for name in suites:
+        shutil.rmtree(cache / f"apt-{name}", ignore_errors=True)
     shutil.rmtree(part / "unpacked")
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)

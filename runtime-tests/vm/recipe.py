@@ -64,6 +64,10 @@ MODULE_EXCLUDES = """
     fs/ocfs2 fs/gfs2 fs/ceph fs/nfs fs/nfsd fs/smb fs/afs fs/jfs fs/bcachefs fs/dlm
 """.split()
 
+# Without further words the emulated machine, which is slow, runs only the tests of what user-mode Linux lacks: more than
+# one CPU, the controllers cpuset, hugetlb, rdma and misc, io.weight, NUMA, PSI, realtime in a cgroup, checkpoints.
+QEMU_TESTS = "cgroup_v2 cgroup_limits systemd update events process_attributes checkpoint exec_cgroup intel_rdt".split()
+
 
 def fingerprint(*words: object, files: tuple[str, ...] = ()) -> str:
     """A hash of the words and of the named files beside this one: what was built from them is stale when it changes."""

@@ -22,8 +22,8 @@ DELEGATION = "[Service]\nDelegate=cpu cpuset io memory pids\n"
 
 def fingerprint() -> str:
     """What the image depends on."""
-    files = ("recipe.py", "root.py", "guest/vm-init", "guest/vm.service", "guest/vm.target")
-    return recipe.fingerprint(recipe.ROOT_PACKAGES, files=files)
+    lists = (recipe.ROOT_SUITE, recipe.ROOT_PACKAGES, recipe.ROOT_EXCLUDES, recipe.MASKED_UNITS, recipe.USER)
+    return recipe.fingerprint(lists, files=("root.py", "guest/vm-init", "guest/vm.service", "guest/vm.target"))
 
 
 def build(image: Path) -> None:
