@@ -142,7 +142,10 @@ fn the_callers_terminal() {
     let mut child = command.spawn().expect("start");
     drop(command);
     let mut terminal = Terminal::new(pty.master);
-    terminal.read_until("20 77\r\n");
+    if runtime_tests::runtime().kind == runtime_tests::Kind::Rvol {
+        // Peers set the size while the program runs already.
+        terminal.read_until("20 77\r\n");
+    }
     terminal.type_in("words\n");
     terminal.read_until("got words\r\n");
     assert_eq!(child.wait().expect("wait").code(), Some(5));
@@ -197,7 +200,7 @@ fn errors_have_the_words_that_engines_read() {
 #[test]
 fn without_a_program() {
     let case = started();
-    assert_eq!(case.exec(&[]).fails().says("exec args cannot be empty").code(), 255);
+    assert_eq!(case.exec(&[]).fails().says("args cannot be empty").code(), 255);
 }
 
 #[test]
