@@ -5,7 +5,7 @@ use super::record::{Membership, Record, Version};
 use super::systemd::Handle;
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -101,15 +101,16 @@ impl Record {
     pub fn entry(&self, init: i32, subs: &[SubCgroup]) -> Result<Entry> {
         let mut entry = Entry::default();
         for member in &self.hierarchies {
-            let path = match (subs.iter().find(|s| s.is_for(member)), member.version) {
-                (Some(sub), _) => self.path.join(&sub.path),
-                (None, Version::V2) => self.leaf_of(init)?,
-                (None, Version::V1) => self.path.clone(),
-            };
-            let Some(group) = self.group_at(member, &path)? else { bail!("the container's cgroup is gone") };
+            let sub = subs.iter().find(|s| s.is_for(member));
+            let path = sub.map_or_else(|| self.path.clone(), |s| self.path.join(&s.path));
+            let open = |path: &Path| self.group_at(member, path)?.context("the container's cgroup is gone");
+            let mut group = open(&path)?;
+            if sub.is_none() && member.version == Version::V2 && has_children(&group)? {
+                group = open(&self.leaf_of(init)?)?;
+            }
             entry.add(&group, member.version)?;
             if let (Version::V2, Some(unit)) = (member.version, self.unit.as_ref().filter(|u| u.user)) {
-                let below = path.strip_prefix(&self.path).unwrap_or(Path::new(""));
+                let below = group.path().strip_prefix(&self.path).unwrap_or(Path::new(""));
                 entry.unit = Some((unit.clone(), below.to_path_buf()));
             }
         }
@@ -146,4 +147,10 @@ impl Record {
             Err(e) => Err(e).call(|| format!("read {}/{file}", group.shown().display())),
         }
     }
+}
+
+/// Whether there are cgroups below: a directory has one link for each, and two of its own.
+fn has_children(group: &Group) -> Result<bool> {
+    let stat = nix::sys::stat::fstatat(group.root(), group.path(), AtFlags::AT_SYMLINK_NOFOLLOW);
+    Ok(stat.call(|| format!("stat {}", group.shown().display()))?.st_nlink > 2)
 }

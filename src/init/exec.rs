@@ -12,7 +12,7 @@ use crate::cgroup;
 use crate::ipc::{Channel, FromInit};
 use crate::plan::Process;
 use crate::security::attributes;
-use crate::security::keyring::{self, Searchable};
+use crate::security::keyring;
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
 use crate::sys::ns::{self, Cloned, Parent};
@@ -85,7 +85,7 @@ fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infalli
     at.step(Step::Namespaces, || enter(&exec, channel))?;
 
     // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
-    let Exec { container, root, cgroup, labels, seccomp, keyring, console_socket, namespaces, preserve_fds, .. } = exec;
+    let Exec { container, root, cgroup, labels, seccomp, keyring, console_socket, preserve_fds, .. } = exec;
     drop((container, root, cgroup));
     at.step(Step::Descriptors, || {
         let mut keep = vec![channel.as_fd()];
@@ -97,8 +97,7 @@ fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infalli
         let _ = channel.tell_runtime(&FromInit::Warning(text));
     };
     if let Some(id) = keyring {
-        let searchable = if namespaces & NEWUSER == 0 { Searchable::ByUser } else { Searchable::ByOthers };
-        at.step(Step::Keyring, || keyring::join(id, searchable, labels, &Procfs::open()?, &mut warn))?;
+        at.step(Step::Keyring, || keyring::rejoin(id, labels, &Procfs::open()?, &mut warn))?;
     }
     if process.terminal {
         let socket = console_socket.context("process.terminal is true, but there is no console socket")?;
@@ -139,6 +138,10 @@ fn be_born(exec: &mut Exec, channel: &Channel) -> Result<()> {
         std::fs::write(path, score.to_string())
             .call(|| format!("write {path} {score}"))
             .context("process.oomScoreAdj")?;
+    }
+    if exec.namespaces & NEWUSER != 0 {
+        // Raising a hard limit takes a right of the initial user namespace.
+        attributes::rlimits(0, &exec.process.rlimits).context("process.rlimits")?;
     }
     // The runtime has done so already unless that would have made the file above root's.
     process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())

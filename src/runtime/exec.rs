@@ -7,6 +7,7 @@ use super::foreground::Foreground;
 use super::record::Record;
 use super::terminal::Terminal;
 use crate::bundle::{LoadError, ProcessFile};
+use crate::cgroup;
 pub use crate::cgroup::SubCgroup;
 use crate::init::Loadable;
 use crate::init::exec::{self, Birth, Exec};
@@ -21,7 +22,7 @@ use crate::state::Status;
 use crate::store::{Access, Entry, NotFound};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
-use crate::sys::{Call, Errno, process, tty};
+use crate::sys::{Call, Errno, errno_of, process, tty};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -159,6 +160,7 @@ struct Inside<'a> {
     entry: &'a Entry,
     record: &'a Record,
     template: &'a Template,
+    /// Its first process.
     init: i32,
     container: OwnedFd,
     args: &'a ExecArgs,
@@ -174,96 +176,111 @@ impl Inside<'_> {
         console_socket: Option<OwnedFd>,
     ) -> Result<InitProcess> {
         let Inside { entry, record, template, init, container, args } = self;
-        let cgroup = record.cgroup.entry(init, &args.cgroups).context("find the container's cgroup")?;
-        let root = match template.namespaces & libc::CLONE_NEWNS as u64 {
-            0 => Some(open_root(record)?),
-            _ => None,
-        };
-        let seccomp = template.seccomp.as_ref().zip(filter).map(|(seccomp, program)| Loadable {
-            program,
-            flags: seccomp.flags,
-            listens: seccomp.listener.is_some(),
-        });
+        let mount = template.namespaces & libc::CLONE_NEWNS as u64;
         let privileged = nix::unistd::geteuid().is_root();
+        let (ours, theirs) = Channel::pair()?;
+        let child = Exec {
+            process,
+            progress: SharedWord::new().call(|| "mmap a shared page".into())?,
+            birth: Birth::of(template.namespaces, privileged),
+            container,
+            namespaces: template.namespaces,
+            root: if mount == 0 { Some(open_root(record)?) } else { None },
+            cgroup: record.cgroup.entry(init, &args.cgroups).context("find the container's cgroup")?,
+            labels,
+            seccomp: template.seccomp.as_ref().zip(filter).map(|(seccomp, program)| Loadable {
+                program,
+                flags: seccomp.flags,
+                listens: seccomp.listener.is_some(),
+            }),
+            keyring: template.keyring.then_some(record.id.as_str()),
+            console_socket,
+            preserve_fds: args.preserve_fds,
+            waits: record.intel_rdt.is_some(),
+            not_ours: vec![ours.as_fd().as_raw_fd(), entry.dir().as_raw_fd()],
+        };
         if privileged {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
         }
-        let first = process.cpu_affinity.as_ref().and_then(|a| a.initial.as_deref());
-        if let Some(cpus) = first {
+        if let Some(cpus) = process.cpu_affinity.as_ref().and_then(|a| a.initial.as_deref()) {
             // Inherited by the child, which is born in its cgroup.
             attributes::cpu_affinity(0, cpus).context("process.execCPUAffinity.initial")?;
         }
-        let birth = Birth::of(template.namespaces, privileged);
-        let joins_pid = birth == Birth::Child && template.namespaces & libc::CLONE_NEWPID as u64 != 0;
-        let progress = SharedWord::new().call(|| "mmap a shared page".into())?;
-        let (ours, theirs) = Channel::pair()?;
-        let mut waits = record.intel_rdt.is_some();
-        let mut born_outside = false;
-        let cloned = {
-            let inside = PidNamespaceVisit::enter(joins_pid.then_some(container.as_fd()))?;
-            let mut cloned = ns::clone3(0, cgroup.into_fd(), Parent::Caller);
-            if matches!(cloned, Err(Errno::EACCES)) && cgroup.can_attach() {
-                (waits, born_outside) = (true, true);
-                cloned = ns::clone3(0, None, Parent::Caller);
-            }
-            if matches!(cloned, Ok(Cloned::Child)) {
-                inside.stay();
-            }
-            cloned
-        };
-        let (pid, pidfd) = match cloned {
-            Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
-            Ok(Cloned::Child) => exec::run(
-                Exec {
-                    process,
-                    progress,
-                    birth,
-                    container,
-                    namespaces: template.namespaces,
-                    root,
-                    cgroup,
-                    labels,
-                    seccomp,
-                    keyring: template.keyring.then_some(record.id.as_str()),
-                    console_socket,
-                    preserve_fds: args.preserve_fds,
-                    waits,
-                    not_ours: vec![ours.as_fd().as_raw_fd(), entry.dir().as_raw_fd()],
-                },
-                &theirs,
-            ),
+        let (progress, birth) = (child.progress, child.birth);
+        let (mut started, waiting) = match beget(child, &theirs) {
+            Ok(begotten) => begotten,
             // The namespace takes no more processes once its first one is gone, the cgroup none when it is removed.
-            Err(Errno::ENOMEM | Errno::ENODEV) if entry.process()?.is_none() => {
-                bail!("cannot exec in a stopped container")
-            }
-            Err(errno) => return Err(errno).call(|| "clone3".into()),
+            Err(error) if matches!(errno_of(&error), Some(Errno::ENOMEM | Errno::ENODEV)) => match entry.process()? {
+                None => bail!("cannot exec in a stopped container"),
+                Some(_) => return Err(error),
+            },
+            Err(error) => return Err(error),
         };
-        drop((theirs, console_socket));
+        drop(theirs);
         let dialogue = Dialogue::new(ours, progress);
-        let mut started = InitProcess { pid, pidfd };
-        let listener = |pid: i32, fd: OwnedFd| send_listener(record, template, init, pid, fd);
-        let dialogue_with = |started: &mut InitProcess| -> Result<()> {
-            if born_outside {
-                cgroup.attach(started.pid)?;
-            }
-            if let Some((root, group)) = &record.intel_rdt {
-                group.join(root, started.pid)?;
-            }
-            if waits {
-                dialogue.channel.tell_init(ToInit::Go)?;
-            }
-            if birth == Birth::Grandchild {
-                *started = dialogue.hear_birth(started)?;
-            }
-            let pid = started.pid;
-            dialogue.until_executed(started, &|fd| listener(pid, fd))
-        };
-        if let Err(error) = dialogue_with(&mut started) {
+        let listener = |pid, fd| send_listener(record, template, init, pid, fd);
+        if let Err(error) = answer(&dialogue, &mut started, waiting, birth, record, &listener) {
             started.end().with_context(|| format!("after {error:#}"))?;
             return Err(error);
         }
         Ok(started)
     }
+}
+
+/// What a child waits for that was not born in its cgroup.
+enum Waiting {
+    /// To be moved there by the user's systemd.
+    ToBeAttached(cgroup::Entry),
+    No,
+}
+
+/// Clones the child, which goes its own way.
+fn beget(mut child: Exec, channel: &Channel) -> Result<(InitProcess, Waiting)> {
+    let joins_pid = child.birth == Birth::Child && child.namespaces & libc::CLONE_NEWPID as u64 != 0;
+    let inside = PidNamespaceVisit::enter(joins_pid.then_some(child.container.as_fd()))?;
+    let mut outside = false;
+    let cloned = match ns::clone3(0, child.cgroup.into_fd(), Parent::Caller) {
+        Err(Errno::EACCES) if child.cgroup.can_attach() => {
+            (child.waits, outside) = (true, true);
+            ns::clone3(0, None, Parent::Caller)
+        }
+        cloned => cloned,
+    };
+    match cloned.call(|| "clone3".into())? {
+        Cloned::Parent { pid, pidfd } => {
+            let waiting = if outside { Waiting::ToBeAttached(child.cgroup) } else { Waiting::No };
+            Ok((InitProcess { pid, pidfd }, waiting))
+        }
+        Cloned::Child => {
+            inside.stay();
+            exec::run(child, channel)
+        }
+    }
+}
+
+/// The runtime's part of the work until the program runs.
+fn answer(
+    dialogue: &Dialogue,
+    started: &mut InitProcess,
+    waiting: Waiting,
+    birth: Birth,
+    record: &Record,
+    listener: &dyn Fn(i32, OwnedFd) -> Result<()>,
+) -> Result<()> {
+    if let Waiting::ToBeAttached(cgroup) = &waiting {
+        cgroup.attach(started.pid)?;
+    }
+    if let Some((root, group)) = &record.intel_rdt {
+        group.join(root, started.pid)?;
+    }
+    if record.intel_rdt.is_some() || matches!(waiting, Waiting::ToBeAttached(_)) {
+        dialogue.channel.tell_init(ToInit::Go)?;
+    }
+    if birth == Birth::Grandchild {
+        *started = dialogue.hear_birth(started)?;
+    }
+    let pid = started.pid;
+    dialogue.until_executed(started, &|fd| listener(pid, fd))
 }
 
 /// The root filesystem of a container that shares the runtime's mount namespace.

@@ -34,24 +34,35 @@ pub fn join(
     procfs: &Procfs,
     warn: &mut dyn FnMut(String),
 ) -> Result<()> {
-    let name = format!("_ses.{id}");
-    let joined = labels.with_key_label(procfs, || Ok(process::join_session_keyring(&name)))?;
-    let key = match joined {
-        Ok(key) => key,
-        Err(Errno::ENOSYS) => {
-            warn("no session keyring is made: this kernel has no keyrings (keyctl: ENOSYS)".into());
-            return Ok(());
-        }
-        Err(e) => {
-            return Err(e)
-                .call(|| format!("keyctl KEYCTL_JOIN_SESSION_KEYRING {name}"))
-                .context("unable to join session keyring (--no-new-keyring does without)");
-        }
-    };
+    let name = name(id);
+    let Some(key) = join_by_name(&name, labels, procfs, warn)? else { return Ok(()) };
     let description = process::describe_key(key).call(|| format!("keyctl KEYCTL_DESCRIBE {name}"))?;
     let permissions = permissions(&description).with_context(|| format!("describe key {name}: {description:?}"))?;
     let wanted = permissions | searchable.permission();
     process::set_key_permissions(key, wanted).call(|| format!("keyctl KEYCTL_SETPERM {name} {wanted:#x}"))
+}
+
+/// Joins the session keyring that [`join`] has made for the container's first process.
+pub fn rejoin(id: &str, labels: &Labels, procfs: &Procfs, warn: &mut dyn FnMut(String)) -> Result<()> {
+    join_by_name(&name(id), labels, procfs, warn).map(drop)
+}
+
+fn name(id: &str) -> String {
+    format!("_ses.{id}")
+}
+
+/// The keyring's serial number; `None` where the kernel has none.
+fn join_by_name(name: &str, labels: &Labels, procfs: &Procfs, warn: &mut dyn FnMut(String)) -> Result<Option<i32>> {
+    match labels.with_key_label(procfs, || Ok(process::join_session_keyring(name)))? {
+        Ok(key) => Ok(Some(key)),
+        Err(Errno::ENOSYS) => {
+            warn("no session keyring is made: this kernel has no keyrings (keyctl: ENOSYS)".into());
+            Ok(None)
+        }
+        Err(e) => Err(e)
+            .call(|| format!("keyctl KEYCTL_JOIN_SESSION_KEYRING {name}"))
+            .context("unable to join session keyring (--no-new-keyring does without)"),
+    }
 }
 
 /// The fourth field of `type;uid;gid;permissions;description`.

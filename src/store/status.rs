@@ -5,6 +5,7 @@ use crate::ipc::socket;
 use crate::state::Status;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::Result;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 impl Entry {
@@ -93,7 +94,10 @@ impl Stat {
 }
 
 fn stat(pid: i32) -> Option<Stat> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let mut buffer = [0u8; 1024];
+    // 52 numbers and a short name: one read takes it whole.
+    let length = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+    let text = &buffer[..length];
     // The command's name, in parentheses, may itself hold spaces and parentheses.
     let rest = &text[text.iter().rposition(|b| *b == b')')? + 2..];
     let mut fields = rest.split(|b| *b == b' ');
