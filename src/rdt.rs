@@ -4,6 +4,10 @@
 //! there. The root is an argument, so that tests can make one up. What was made is kept as a [`Group`], which `delete`
 //! gets back from the store.
 
+mod stats;
+
+pub use stats::Stats;
+
 use crate::plan::IntelRdt;
 use crate::sys::path::open_beneath;
 use crate::sys::{Call, Errno};

@@ -5,6 +5,8 @@
 mod args;
 mod create;
 mod delete;
+mod duration;
+mod events;
 mod exec;
 mod features;
 mod global;
@@ -62,6 +64,7 @@ static COMMANDS: &[Command] = &[
     resume::COMMAND,
     update::COMMAND,
     ps::COMMAND,
+    events::COMMAND,
     delete::COMMAND,
     list::COMMAND,
     plan::COMMAND,

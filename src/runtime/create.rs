@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::init::{self, Init, Joins, Lineage, Loadable, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
+use crate::plan::resources::Limit;
 use crate::plan::{Plan, RootChange};
 use crate::rootfs::{Cloning, Prepared};
 use crate::security::lsm::Labels;
@@ -16,7 +17,7 @@ use crate::security::{seal, seccomp};
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
-use crate::sys::{Call, exec, process};
+use crate::sys::{Call, Errno, errno_of, exec, process};
 use crate::volumes::Remove;
 use crate::{clock, hooks, log, rdt};
 use anyhow::{Context as _, Result, bail};
@@ -370,10 +371,14 @@ impl Drop for PidNamespaceVisit {
 /// Says so if init was killed because the memory limit is too small for it.
 fn explain_oom(error: anyhow::Error, record: &Record) -> anyhow::Error {
     // Only a better sentence: where the count cannot be read the first error stands.
-    match record.cgroup.oom_kills() {
-        Ok(kills) if kills > 0 => {
-            error.context("init was killed for want of memory: linux.resources.memory.limit is too small for a start")
+    let killed = record.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+    match record.resources.memory.limit {
+        Some(Limit::To(limit)) if killed || errno_of(&error) == Some(Errno::ENOMEM) => {
+            let end = if killed { "init was killed for want of memory" } else { "there was no memory" };
+            error.context(format!("linux.resources.memory.limit: {limit} bytes are too few for a start: {end}"))
         }
+        // A limit of a cgroup above, or one of `unified`.
+        _ if killed => error.context("init was killed for want of memory: a limit of its cgroup is too small"),
         _ => error,
     }
 }

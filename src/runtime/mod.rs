@@ -5,6 +5,7 @@
 mod create;
 mod delete;
 mod dialogue;
+mod events;
 pub mod exec;
 mod foreground;
 mod idmap;
@@ -23,6 +24,7 @@ pub mod volume;
 pub use crate::state::State;
 pub use create::create;
 pub use delete::delete;
+pub use events::{Event, events, stats};
 pub use exec::exec;
 pub use kill::kill;
 pub use pause::{pause, resume};

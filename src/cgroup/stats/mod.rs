@@ -26,9 +26,7 @@ pub struct Stats {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Cpu {
-    #[serde(skip_serializing_if = "is_default")]
     pub usage: CpuUsage,
-    #[serde(skip_serializing_if = "is_default")]
     pub throttling: Throttling,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
@@ -83,14 +81,11 @@ pub struct Cpuset {
 pub struct Memory {
     #[serde(skip_serializing_if = "is_default")]
     pub cache: u64,
-    #[serde(skip_serializing_if = "is_default")]
     pub usage: MemoryEntry,
     /// Memory and swap.
-    #[serde(skip_serializing_if = "is_default")]
     pub swap: MemoryEntry,
-    #[serde(skip_serializing_if = "is_default")]
     pub kernel: MemoryEntry,
-    #[serde(rename = "kernelTCP", skip_serializing_if = "is_default")]
+    #[serde(rename = "kernelTCP")]
     pub kernel_tcp: MemoryEntry,
     /// `memory.stat`.
     #[serde(skip_serializing_if = "is_default")]
@@ -288,7 +283,7 @@ mod tests {
             ..Stats::default()
         };
         let json = serde_json::to_value(&stats).unwrap();
-        assert_eq!(json["cpu"], serde_json::json!({}));
+        assert_eq!(json["cpu"], serde_json::json!({ "usage": { "kernel": 0, "user": 0 }, "throttling": {} }));
         assert_eq!(json["pids"], serde_json::json!({ "current": 1 }));
         assert_eq!(json["blkio"]["ioServicedRecursive"][0]["op"], "Read");
         assert_eq!(json["cpuset"]["sched_relax_domain_level"], 0);
