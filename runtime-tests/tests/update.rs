@@ -371,6 +371,12 @@ fn refusals_have_their_places() {
     update(&case, &["--memory", "64m", "--cpuset-cpus", "4000"]).fails().says("cpu.cpus: write 4000 to ");
     // What was written before the refusal is taken back.
     memory_limit(32 * MIB).check(&case);
+    // Also where the container had been given no limit.
+    let shares = expect("cpu", ("cpu.shares", "1024"), ("cpu.weight", "100"));
+    if testable(std::slice::from_ref(&shares)) {
+        update(&case, &["--cpu-share", "300", "--cpuset-cpus", "4000"]).fails().says("cpu.cpus: write 4000 to ");
+        shares.check(&case);
+    }
     update(&case, &["--blkio-weight", "2000"]).fails().says("blockIO.weight: 2000 is not in the range");
     update(&case, &["--memory", "64m", "--resources", "-"]).fails().says("no other limit can be given beside it");
     update(&case, &["--l3-cache-schema", "L3:0=f"]).fails().says("linux.intelRdt");

@@ -59,3 +59,71 @@ fn put(group: &Group, write: &Write, open: &mut Open) -> Result<()> {
     }
     Ok(())
 }
+
+/// Writes that bring back what these files say now, for those that can be read.
+pub fn snapshot<'a>(group: &Group, writes: impl Iterator<Item = &'a Write>) -> Result<Vec<Write>> {
+    let mut old = Vec::new();
+    for write in writes.filter(|write| !write.choices[0].0.starts_with("devices.")) {
+        for (file, value) in &write.choices {
+            let text = match group.read(file) {
+                // Or it is only for writing.
+                Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) => continue,
+                text => text.call(|| format!("read {}/{file}", group.shown().display()))?,
+            };
+            let choices = vec![(file.clone(), undo(file, value, &text))];
+            old.push(Write { choices, not_below: None, late: false, ..write.clone() });
+            break;
+        }
+    }
+    Ok(old)
+}
+
+/// What to write to `file`, which said `text`, to take `value` back.
+fn undo(file: &str, value: &str, text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    let device = value.split(' ').next().filter(|word| word.contains(':') && value.contains(' '));
+    match device {
+        Some(device) => {
+            let known = text.lines().find(|line| line.split(' ').next() == Some(device));
+            let none = match file {
+                "io.max" => "rbps=max wbps=max riops=max wiops=max",
+                "io.weight" => "default",
+                _ => "0",
+            };
+            known.map_or_else(|| format!("{device} {none}"), str::to_owned)
+        }
+        None if file == "memory.oom_control" => first.rsplit(' ').next().unwrap_or_default().to_owned(),
+        // An empty write would be none.
+        None if first.is_empty() => "\n".into(),
+        None => first.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::undo;
+
+    #[test]
+    fn what_was_there_is_written_back() {
+        let cases = [
+            ("memory.max", "1", "max\n", "max"),
+            ("cpu.max", "1000 2000", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "0-1", "\n", "\n"),
+            ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\n", "0"),
+            ("blkio.throttle.read_bps_device", "8:0 7", "8:16 3\n8:0 5\n", "8:0 5"),
+            ("blkio.throttle.read_bps_device", "8:0 7", "8:16 3\n", "8:0 0"),
+            ("io.max", "8:0 rbps=7", "", "8:0 rbps=max wbps=max riops=max wiops=max"),
+            (
+                "io.max",
+                "8:0 rbps=7",
+                "8:0 rbps=5 wbps=max riops=max wiops=max\n",
+                "8:0 rbps=5 wbps=max riops=max wiops=max",
+            ),
+            ("io.weight", "4950", "default 100\n8:0 200\n", "default 100"),
+            ("io.weight", "8:0 7", "default 100\n", "8:0 default"),
+        ];
+        for (file, value, text, written) in cases {
+            assert_eq!(undo(file, value, text), written, "{file} {text:?}");
+        }
+    }
+}

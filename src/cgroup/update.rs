@@ -24,18 +24,34 @@ impl Record {
         if change.memory != Memory::default() {
             agree(&next.memory, &change.memory)?;
         }
-        let mut notes = Vec::new();
-        match self.apply_changed(&next, change, &mut notes) {
-            Ok(()) => Ok((next, notes)),
-            Err(e) => match self.apply_changed(current, change, &mut Vec::new()) {
-                Ok(()) => Err(e),
-                Err(undo) => Err(e.context(format!("the old limits could not be set again: {undo:#}"))),
-            },
+        let (mut before, mut notes) = (Vec::new(), Vec::new());
+        let Err(e) = self.apply_changed(&next, change, &mut before, &mut notes) else { return Ok((next, notes)) };
+        // What `current` knows nothing of had a value all the same.
+        let undone = self
+            .apply_changed(current, change, &mut Vec::new(), &mut Vec::new())
+            .and_then(|()| self.write_back(&before));
+        match undone {
+            Ok(()) => Err(e),
+            Err(undo) => Err(e.context(format!("the old limits could not be set again: {undo:#}"))),
         }
     }
 
-    /// Writes the sections of `all` that `change` touches.
-    fn apply_changed(&self, all: &Resources, change: &Resources, notes: &mut Vec<String>) -> Result<()> {
+    fn write_back(&self, before: &[Write]) -> Result<()> {
+        let groups = super::record::open_groups(&self.mounts, &self.path, &self.hierarchies)?;
+        for (index, group) in groups.iter().enumerate() {
+            apply::apply(group, before.iter().filter(|w| w.hierarchy == index), &mut Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the sections of `all` that `change` touches. `before` gets what brings back the values that were there.
+    fn apply_changed(
+        &self,
+        all: &Resources,
+        change: &Resources,
+        before: &mut Vec<Write>,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
         let mut touched = all.only_sections_of(change);
         if self.unit.is_some() {
             touched = systemd::rounded(&touched);
@@ -52,8 +68,9 @@ impl Record {
             if members[index].version == Version::V2 {
                 controllers::enable(group, &[], &settings.controllers, notes)?;
             }
-            let writes: Vec<&Write> = settings.writes.iter().filter(|w| w.hierarchy == index).collect();
-            apply::apply(group, writes.into_iter(), notes)?;
+            let writes = || settings.writes.iter().filter(|w| w.hierarchy == index);
+            before.extend(apply::snapshot(group, writes())?);
+            apply::apply(group, writes(), notes)?;
         }
         if let Some(unit) = &self.unit {
             // Or it would write the old values when it reloads. Its device program gives way to ours below.
