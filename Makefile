@@ -15,7 +15,7 @@ BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build bundles demo test test-vm lint bench fuzz install deb clean help setup setup-test setup-vm
+.PHONY: build bundles demo test test-vm test-engines lint bench fuzz install deb clean help setup setup-test setup-vm setup-engines
 
 build: setup ## the release binary (the default)
 	cargo build --release --locked
@@ -32,6 +32,11 @@ test: lint build ## format, lints, unit tests and tests with real containers
 # VM=uml|qemu|all, VM_PROFILE=debug|release, VM_TESTS="systemd devices:ptmx", VM_CACHE=DIR; VM_RUN=COMMAND instead of tests.
 test-vm: setup-vm ## the tests in virtual machines with cgroup v2 and systemd (VM=uml VM_TESTS="systemd …")
 	@python3 runtime-tests/vm $(if $(VM_RUN),--command '$(VM_RUN)',$(VM_TESTS))
+
+# ENGINES="docker podman" chooses engines, ENGINE_TESTS="volume exec" tests by parts of their names.
+test-engines: setup-engines build ## Docker, containerd, Podman and buildah drive the runtime (ENGINES="…" ENGINE_TESTS="…")
+	RVOL_ENGINES=1 RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --locked --no-fail-fast --package engine-tests \
+		$(or $(addprefix --test ,$(ENGINES)),--tests) -- $(ENGINE_TESTS)
 
 lint: setup-test ## format and lints only
 	cargo fmt --all --check
@@ -70,3 +75,6 @@ setup-test:
 
 setup-vm:
 	@scripts/setup.sh vm
+
+setup-engines:
+	@scripts/setup.sh engines

@@ -31,6 +31,16 @@ find_missing() {
     check iproute2 command -v ip
     check attr command -v setfattr
     check acl command -v setfacl
+    if [ "$1" = engines ]; then
+        for program in docker.io:dockerd containerd:ctr podman:podman conmon:conmon buildah:buildah runc:runc umoci:umoci \
+            iptables:iptables slirp4netns:slirp4netns catatonit:catatonit python3:python3; do
+            check "${program%:*}" command -v "${program#*:}"
+        done
+        check netavark test -x /usr/lib/podman/netavark
+        check aardvark-dns test -x /usr/lib/podman/aardvark-dns
+        check containernetworking-plugins test -x /usr/lib/cni/bridge
+        check python3-grpcio /usr/bin/python3 -c 'import grpc'
+    fi
     [ "$1" = vm ] || return 0
     check python3 command -v python3
     check mmdebstrap command -v mmdebstrap
@@ -52,6 +62,12 @@ if [ -n "$missing" ]; then
         exit 1
     fi
     say "installing$missing"
+    if [ "${1:-}" = engines ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+        # The packages would start their daemons, which the tests do themselves.
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
     apt-get -qq update >&2
     # shellcheck disable=SC2086 # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y -o Dpkg::Use-Pty=0 --no-install-recommends $missing \

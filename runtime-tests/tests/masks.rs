@@ -34,6 +34,18 @@ fn what_is_written_to_a_masked_file_is_gone() {
 }
 
 #[test]
+fn a_mask_gives_no_hold_on_the_hosts_device() {
+    let mut case = Case::new();
+    case.set("/linux/maskedPaths", json!(["/proc/keys"])).caps(&["CAP_FOWNER", "CAP_CHOWN"]);
+    // What it already is, so that a runtime that lets this through does no harm.
+    case.script("chmod 666 /proc/keys; chown 0 /proc/keys; echo gone >/proc/keys && echo written");
+    let outcome = case.run();
+    assert_eq!(outcome.stdout, "written\n", "{outcome}");
+    needs!(Rvol);
+    assert_eq!(outcome.stderr.matches("Read-only file system").count(), 2, "{outcome}");
+}
+
+#[test]
 fn missing_paths_are_passed_over() {
     let mut case = Case::new();
     case.set("/linux/maskedPaths", json!(["/no/such/path", "/proc/no-such-file"]));

@@ -3,7 +3,7 @@
 use super::{Root, attr, diagnose, fs, target};
 use crate::plan::{Mount, MountOp};
 use crate::sys::mount::{
-    AT_EMPTY_PATH, AT_RECURSIVE, MountAttr, OPEN_TREE_CLONE, mount_setattr, move_mount, open_tree,
+    AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR_RDONLY, MountAttr, OPEN_TREE_CLONE, mount_setattr, move_mount, open_tree,
 };
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail, ensure};
@@ -71,8 +71,9 @@ fn null_device() -> Result<OwnedFd> {
         "/dev/null of the host is not the null device"
     );
     let tree = clone(null.as_fd())?;
-    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    mount_setattr(tree.as_fd(), 0, &private).call(|| "mount_setattr private".into())?;
+    // Read-only: the container's root may not give the host's device another mode or owner. Writing to it goes on.
+    let attr = MountAttr { attr_set: MOUNT_ATTR_RDONLY, propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    mount_setattr(tree.as_fd(), 0, &attr).call(|| "mount_setattr ro,private".into())?;
     Ok(tree)
 }
 
