@@ -207,7 +207,7 @@ pub(super) fn die_with_the_runtime() -> Result<()> {
 fn clone_init(init: &Init) -> Result<()> {
     let plan = init.plan;
     if plan.namespaces.user != Namespace::New {
-        become_root()?;
+        become_root(keeps_groups(init.plan))?;
     }
     if let Some(pid) = &init.joins.pid {
         ns::setns(pid.as_fd(), NEWPID).call(|| "setns pid".into())?;
@@ -236,7 +236,7 @@ pub(super) fn enter_namespaces(init: &Init) -> Result<()> {
         init.joins.enter()?;
     }
     if namespaces.user != Namespace::Inherit {
-        become_root()?;
+        become_root(keeps_groups(init.plan))?;
         let flags = later_namespaces(namespaces);
         if flags != 0 {
             ns::unshare(flags).call(|| format!("unshare {flags:#x}"))?;
@@ -254,11 +254,18 @@ pub(super) fn enter_namespaces(init: &Init) -> Result<()> {
     process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())
 }
 
-/// Takes the identity of the user namespace's root; the supplementary groups go where the namespace allows it.
-pub(super) fn become_root() -> Result<()> {
-    match setgroups(&[]) {
-        Ok(()) | Err(Errno::EPERM) => {}
-        Err(errno) => return Err(errno).call(|| "setgroups".into()),
+fn keeps_groups(plan: &Plan) -> bool {
+    plan.process.as_ref().is_some_and(|process| process.user.keep_groups)
+}
+
+/// Takes the identity of the user namespace's root; the supplementary groups go where the namespace allows it, unless
+/// they are to be kept.
+pub(super) fn become_root(keep_groups: bool) -> Result<()> {
+    if !keep_groups {
+        match setgroups(&[]) {
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(errno).call(|| "setgroups".into()),
+        }
     }
     let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
     setresgid(group, group, group).call(|| "setresgid 0".into())?;

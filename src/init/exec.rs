@@ -159,7 +159,7 @@ fn enter(exec: &Exec, channel: &Channel) -> Result<()> {
         nix::unistd::chroot(".").call(|| "chroot to the container's root".into())?;
     }
     if kinds & NEWUSER != 0 {
-        birth::become_root()?;
+        birth::become_root(exec.process.user.keep_groups)?;
     }
     if exec.birth == Birth::Grandchild {
         match ns::clone3(0, None, Parent::CallersParent).call(|| "clone3".into())? {

@@ -89,7 +89,8 @@ impl Template {
     pub fn from_file(&self, config: &oci::Process, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Process {
         let process = Process::new(config, problems, warnings);
         let Some(own) = &self.process else { return process };
-        let user = User { umask: process.user.umask.or(own.user.umask), ..process.user };
+        let user =
+            User { umask: process.user.umask.or(own.user.umask), keep_groups: own.user.keep_groups, ..process.user };
         Process {
             user,
             // As with runc; engines put the container's score only into the config.
@@ -163,7 +164,7 @@ mod tests {
         };
         let mut problems = Vec::new();
         let process = template().changed(changes, &mut problems).unwrap();
-        let user = User { uid: 5, gid: 2, umask: Some(63), additional_gids: vec![3, 9] };
+        let user = User { uid: 5, gid: 2, umask: Some(63), additional_gids: vec![3, 9], keep_groups: false };
         assert_eq!((process.terminal, process.no_new_privileges, process.user), (true, false, user));
         assert_eq!((process.cwd, process.env), ("/tmp".into(), vec!["A=1".to_owned(), "B=2".to_owned()]));
         assert_eq!(process.apparmor_profile.as_deref(), Some("p"));

@@ -42,7 +42,12 @@ pub struct User {
     pub gid: u32,
     pub umask: Option<u32>,
     pub additional_gids: Vec<u32>,
+    /// The caller's supplementary groups stay, whatever `additional_gids` says ([`KEEP_GROUPS`]).
+    pub keep_groups: bool,
 }
+
+/// An annotation of crun's, which Podman sets for `--group-add keep-groups`; its value does not matter.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Bit sets, bit n being capability number n of capabilities(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +160,9 @@ pub fn plan(spec: &Spec, problems: &mut Vec<Problem>, warnings: &mut Vec<String>
     let memory_policy =
         linux.and_then(|l| l.memory_policy().as_ref()).and_then(|m| scheduling::memory_policy(m, problems));
     let process = Process::new(spec.process().as_ref()?, problems, warnings);
-    Some(Process { personality, memory_policy, ..process })
+    let keep_groups = spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(KEEP_GROUPS));
+    let user = User { keep_groups, ..process.user };
+    Some(Process { user, personality, memory_policy, ..process })
 }
 
 impl Process {
@@ -219,7 +226,7 @@ fn user(config: &oci::User, problems: &mut Vec<Problem>) -> User {
         let message = format!("{umask} is above 511 (octal 777); the number is a decimal one");
         problems.push(Problem::new("process.user.umask", message));
     }
-    User { uid, gid, umask: config.umask(), additional_gids }
+    User { uid, gid, umask: config.umask(), additional_gids, keep_groups: false }
 }
 
 fn args(config: &oci::Process, problems: &mut Vec<Problem>) -> Vec<String> {

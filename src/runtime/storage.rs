@@ -33,7 +33,7 @@ pub struct MountFlags {
     pub image_volumes: Vec<String>,
 }
 
-/// Annotations for engines that know no volumes; each is a JSON array of strings.
+/// Annotations for engines that know no volumes; each is a JSON array of strings, or words with white space between them.
 pub const VOLUMES: &str = "rvol.volumes";
 pub const VOLUMES_FROM: &str = "rvol.volumes-from";
 pub const IMAGE_VOLUMES: &str = "rvol.image-volumes";
@@ -96,6 +96,14 @@ struct Annotated {
     image_volumes: Vec<(String, String)>,
 }
 
+/// The strings of an annotation. Words serve where an engine takes quotes and commas for its own (`podman --annotation`).
+fn list_of(text: &str) -> Result<Vec<String>> {
+    if matches!(text.trim_start().chars().next(), None | Some('[' | '{' | '"')) {
+        return serde_json::from_str(text).with_context(|| format!("{text:?} is not a JSON array of strings"));
+    }
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
 impl Annotated {
     fn read(context: &Context, bundle: &Bundle) -> Result<Annotated> {
         let mut read = Annotated::default();
@@ -110,8 +118,7 @@ impl Annotated {
                 log::warn(format_args!("annotations[{key}]: left out, --no-volume-annotations turns it off"));
                 continue;
             }
-            let texts: Vec<String> = serde_json::from_str(text)
-                .with_context(|| format!("annotations[{key}]: {text:?} is not a JSON array of strings"))?;
+            let texts = list_of(text).with_context(|| format!("annotations[{key}]"))?;
             list.extend(
                 texts.into_iter().enumerate().map(|(index, text)| (format!("annotations[{key}][{index}]"), text)),
             );

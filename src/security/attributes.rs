@@ -162,11 +162,14 @@ pub fn own_stdio(user: &User) -> Result<()> {
     Ok(())
 }
 
-/// Sets the supplementary groups, while the caller still has CAP_SETGID.
+/// Sets the supplementary groups unless those of the caller are to stay, while the caller still has CAP_SETGID.
 ///
 /// Where they cannot be set (a user namespace with `setgroups` denied, or no privileges at all) the groups of the
 /// caller stay; that is said when the config asks for groups.
 pub fn set_groups(user: &User, warn: &mut dyn FnMut(String)) -> Result<()> {
+    if user.keep_groups {
+        return Ok(());
+    }
     let groups = &user.additional_gids;
     match credentials::set_groups(groups) {
         Ok(()) => Ok(()),

@@ -57,7 +57,7 @@ pub fn main(suite: &Suite) -> ExitCode {
 
 /// Prints a line for each test, and what is wrong. Returns the number of failures.
 fn report(suite: &Suite, theirs: &[Value], ours: &[Value]) -> usize {
-    let mut failures = Vec::new();
+    let (mut tests, mut failures) = (0, Vec::new());
     let find = |results: &[Value], name: &str| results.iter().find(|r| r["name"] == name).cloned();
     let chosen = |name: &&str| wanted(name);
     for name in ["start"].into_iter().chain(suite.tests.iter().map(|t| t.name).filter(chosen)).chain(["nothing_left"]) {
@@ -67,13 +67,15 @@ fn report(suite: &Suite, theirs: &[Value], ours: &[Value]) -> usize {
             (_, None) => Some("did not run".to_owned()),
         };
         failures.extend(verdict(suite, name, fault));
+        tests += 1;
     }
     for name in suite.ours.iter().map(|t| t.name).filter(chosen) {
         let ours = find(ours, name);
         let fault = ours.map_or_else(|| Some("did not run".to_owned()), |ours| error(&ours));
         failures.extend(verdict(suite, name, fault));
+        tests += 1;
     }
-    println!("{}: {} failed", suite.name, failures.len());
+    println!("{}: {} passed, {} failed", suite.name, tests - failures.len(), failures.len());
     for failure in &failures {
         println!("  {failure}");
     }

@@ -36,7 +36,9 @@ impl Display for Process {
 impl Process {
     fn user(&self, f: &mut Formatter<'_>) -> fmt::Result {
         row(f, "user", format_args!("{}:{}", self.user.uid, self.user.gid))?;
-        if !self.user.additional_gids.is_empty() {
+        if self.user.keep_groups {
+            row(f, "additional groups", "those of the caller")?;
+        } else if !self.user.additional_gids.is_empty() {
             row(f, "additional groups", list(&self.user.additional_gids))?;
         }
         match self.user.umask {

@@ -82,7 +82,7 @@ fn process() -> Process {
     Process {
         terminal: true,
         console_size: Some((24, 80)),
-        user: User { uid: 1, gid: 2, umask: Some(0o27), additional_gids: vec![3, 4] },
+        user: User { uid: 1, gid: 2, umask: Some(0o27), additional_gids: vec![3, 4], keep_groups: false },
         args: vec!["sh".into(), "-c".into(), "echo \"hi\"".into()],
         env: vec!["PATH=/bin".into(), "A=b c".into()],
         cwd: "/work".into(),

@@ -196,6 +196,15 @@ pub fn a_root_filesystem(s: &Session) -> Check {
     s.is("ctr run --rm --rootfs --runc-binary /run/eng/bin/runc /run/eng/image one /bin/echo hello", "hello")
 }
 
+/// The runtime's state goes away behind the engine's back: "container does not exist" must be no obstacle.
+pub fn lost_state(s: &Session) -> Check {
+    idle(s, "")?;
+    s.aside("runc --root /run/containerd/runc/default delete --force one")?;
+    s.becomes(STATUS, "STOPPED")?;
+    s.aside("ctr task rm -f one")?;
+    s.is("ctr task ls -q", "")
+}
+
 pub fn checkpoint(s: &Session) -> Check {
     idle(s, "")?;
     // The same in both: it works, or criu says why this kernel cannot.

@@ -46,6 +46,7 @@ const SUITE: Suite = Suite {
         ctr::device,
         ctr::bind,
         ctr::a_root_filesystem,
+        ctr::lost_state,
         ctr::checkpoint,
         cri::version,
         cri::sandbox,
@@ -84,7 +85,6 @@ version = 2
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.rvol]
     runtime_type = "io.containerd.runc.v2"
     pod_annotations = ["rvol.*"]
-    container_annotations = ["rvol.*"]
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.rvol.options]
       BinaryName = "/run/eng/bin/runc"
 "#;

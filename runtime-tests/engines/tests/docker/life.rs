@@ -182,6 +182,13 @@ pub fn events(s: &Session) -> Check {
     )
 }
 
+/// The runtime's state goes away behind the engine's back: "container does not exist" must be no obstacle.
+pub fn lost_state(s: &Session) -> Check {
+    s.aside("docker run -d --name box1 box sleep 1000")?;
+    s.aside("runc --root /run/docker/runtime-runc/moby delete --force $(docker inspect -f '{{.Id}}' box1)")?;
+    s.is("docker rm -f box1; docker ps -aq", "box1")
+}
+
 pub fn the_daemon_comes_back(s: &Session) -> Check {
     // Containers of a daemon that was killed are found again: it asks the shim, which asks the runtime.
     s.aside("docker run -d --name box1 --restart always box sleep 1000")?;

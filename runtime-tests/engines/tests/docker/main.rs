@@ -70,6 +70,7 @@ const SUITE: Suite = Suite {
         life::out_of_memory,
         life::diff_and_export,
         life::events,
+        life::lost_state,
         life::the_daemon_comes_back,
         exec::output_and_exit_code,
         exec::missing_program,

@@ -118,6 +118,14 @@ pub fn an_error_leaves_nothing(s: &Session) -> Check {
     s.is("find /sys/fs/cgroup/*/some -mindepth 1 -type d ! -name conmon", "")
 }
 
+/// The runtime's state goes away behind the engine's back: "container does not exist" must be no obstacle.
+pub fn lost_state(s: &Session) -> Check {
+    idle(s)?;
+    s.aside("runc delete --force $(podman inspect -f '{{.Id}}' one)")?;
+    s.aside("podman rm -f -t 0 one")?;
+    s.is("podman ps -aq", "")
+}
+
 pub fn build(s: &Session) -> Check {
     s.write("context/Dockerfile", "FROM localhost/box\nENV NAME=value\nWORKDIR /work\nRUN echo $NAME >file && id -u >>file\nUSER 1000\nRUN id -u >/tmp/who\nCMD cat /work/file /tmp/who\n")?;
     s.aside("BUILDAH_RUNTIME=/run/eng/bin/runc podman build --isolation oci --net none -t built context")?;

@@ -53,6 +53,7 @@ const SUITE: Suite = Suite {
         life::copy_diff_commit,
         life::out_of_memory,
         life::an_error_leaves_nothing,
+        life::lost_state,
         life::build,
         life::failing_build,
         life::checkpoint,
@@ -93,14 +94,13 @@ const SUITE: Suite = Suite {
         rootless::network,
         rootless::life,
         rootless::keep_id,
-        rootless::keep_groups,
         rootless::volumes,
         rootless::chown,
         rootless::pod,
         rootless::privileged,
         rootless::confinement,
     ],
-    ours: tests![volumes::idmapped],
+    ours: tests![volumes::idmapped, volumes::native, volumes::native_rootless, rootless::keep_groups],
 };
 
 fn main() -> ExitCode {

@@ -39,6 +39,7 @@ pub fn keep_id(s: &Session) -> Check {
         .or_else(|_| s.is("anna 'mkdir -p own && podman run --rm --net=none --userns=keep-id -v /home/anna/own:/own box touch /own/file; stat -c %U own/file'", "anna"))
 }
 
+/// By an annotation of crun's, which runc passes over.
 pub fn keep_groups(s: &Session) -> Check {
     s.has("anna 'podman run --rm --net=none --group-add keep-groups box id' 2>&1 || true", "65534").map(drop)
 }

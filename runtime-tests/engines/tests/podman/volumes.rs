@@ -77,6 +77,27 @@ pub fn secret(s: &Session) -> Check {
     s.is("podman run --rm --net=none --secret key box cat /run/secrets/key", "hidden")
 }
 
+/// The runtime's own volumes, by annotation.
+pub fn native(s: &Session) -> Check {
+    let run = "podman run --rm --net=none --annotation rvol.volumes=own:/own box";
+    s.is(
+        &format!("{run} sh -c 'echo kept >/own/file'; {run} cat /own/file; runc volume ls -q; runc volume rm own"),
+        "kept
+own
+own",
+    )
+}
+
+pub fn native_rootless(s: &Session) -> Check {
+    let run = "podman run --rm --net=none --annotation rvol.volumes=own:/own box";
+    let data = "/home/anna/.local/share/rvol-runc/volumes/own/_data";
+    s.is(
+        &format!("anna '{run} sh -c \"echo kept >/own/file\"; {run} cat /own/file'; ls {data}"),
+        "kept
+file",
+    )
+}
+
 /// runc 1.1.5 has no idmapped mounts.
 pub fn idmapped(s: &Session) -> Check {
     s.aside("mkdir -p ids && echo mine >ids/file")?;
