@@ -84,7 +84,7 @@ fn status(field: &str) -> String {
 }
 
 fn user(uid: u32, gid: u32, additional_gids: &[u32]) -> User {
-    User { uid, gid, umask: None, additional_gids: additional_gids.to_vec() }
+    User { uid, gid, umask: None, additional_gids: additional_gids.to_vec(), keep_groups: false }
 }
 
 fn directory(name: &str) -> PathBuf {
