@@ -217,8 +217,8 @@ fn annotations_ask_for_volumes_only() {
     assert_eq!(case.run().ok().stdout, "/anon\n/more\n1\n");
     assert!(case.data("data").join("x").exists());
     case.set("/annotations/rvol.volumes", json!(" data:/data:ro,nocopy\n/anon "));
-    case.script("ls /data; ls -d /anon");
-    assert_eq!(case.run().ok().stdout, "x\n/anon\n", "words");
+    case.script("ls /data; ls -d /anon; grep -c ' /data ' /proc/self/mountinfo");
+    assert_eq!(case.run().ok().stdout, "x\n/anon\n1\n", "words");
     let mut off = case.command();
     off.args(["--no-volume-annotations", "run", "--bundle"]).arg(case.bundle()).arg(&case.id);
     assert!(case.finish(off).fails().stderr.contains("left out, --no-volume-annotations turns it off"));
