@@ -1,23 +1,10 @@
 //! What the machine has, for tests whose outcome depends on it. Facts only, looked up where they are; never a guess from
-//! a kernel's version or from where the tests run.
+//! a kernel's version or from where the tests run. Cgroups have [`crate::cgroups`].
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 /// Where cgroups are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
-
-/// Whether cgroup v2 is all there is, as on today's distributions.
-pub fn is_unified() -> bool {
-    Path::new(CGROUPS).join("cgroup.controllers").exists()
-}
-
-/// The controllers that the root of a unified tree has; none elsewhere.
-pub fn controllers() -> BTreeSet<String> {
-    let text = fs::read_to_string(Path::new(CGROUPS).join("cgroup.controllers")).unwrap_or_default();
-    text.split_ascii_whitespace().map(str::to_owned).collect()
-}
 
 /// Whether realtime scheduling is allowed in a cgroup that nobody gave a budget to. With CONFIG_RT_GROUP_SCHED it is not,
 /// and cgroup v2 has no file to give one.

@@ -1,5 +1,6 @@
 //! `linux.resources` on cgroup v2: each file that is written is read back inside of a container, and the limits bite.
 
+use runtime_tests::cgroups;
 use runtime_tests::machine::{self, CGROUPS};
 use runtime_tests::{Case, Value, command, json, needs, needs_machine, unprivileged, waiting};
 use std::fs;
@@ -12,8 +13,8 @@ const MIB: u64 = 1 << 20;
 /// Ends the test where the machine is not a unified one, or lacks a controller.
 macro_rules! needs_controllers {
     ($($name:literal),*) => {
-        needs_machine!(machine::is_unified(), "no unified cgroup v2");
-        $(needs_machine!(machine::controllers().contains($name), concat!("no controller ", $name));)*
+        needs_machine!(cgroups::is_v2_only(), "no unified cgroup v2");
+        $(needs_machine!(cgroups::controller($name).is_some(), concat!("no controller ", $name));)*
     };
 }
 

@@ -1,7 +1,7 @@
 //! `mounts[]`: destinations, sources, order, and what the host sees of them.
 
 use runtime_tests::host_mounts::in_own_mounts;
-use runtime_tests::{Case, Kind, json, machine, needs, runtime};
+use runtime_tests::{Case, Kind, cgroups, json, needs, runtime};
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -47,7 +47,7 @@ fn the_cgroup_filesystem() {
         // Nothing of other containers: the root of each hierarchy is the container's own cgroup. In the host's cgroup
         // namespace a unified tree is whole, so that the paths in /proc/self/cgroup are right.
         let names = facts.answer("list:/sys/fs/cgroup");
-        let whole = machine::is_unified() && !namespace;
+        let whole = cgroups::is_v2_only() && !namespace;
         assert_eq!(names.to_string().contains(&case.token), whole, "{names}");
     }
 }

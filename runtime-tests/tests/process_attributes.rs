@@ -103,11 +103,11 @@ fn deadline_scheduler() {
     let mut case = Case::new();
     case.set(
         "/process/scheduler",
-        json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 50_000_000u64, "period": 100_000_000u64 }),
+        json!({ "policy": "SCHED_DEADLINE", "runtime": 20_000_000, "deadline": 50_000_000u64, "period": 100_000_000u64 }),
     );
     let facts = case.facts(&[]);
     assert_eq!(facts["scheduler"]["policy"], 6);
-    assert_eq!(facts["scheduler"]["runtime"], 1_000_000);
+    assert_eq!(facts["scheduler"]["runtime"], 20_000_000);
     assert_eq!(facts["scheduler"]["deadline"], 50_000_000);
     assert_eq!(facts["scheduler"]["period"], 100_000_000);
 }

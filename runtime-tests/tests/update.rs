@@ -90,7 +90,7 @@ fn flags_set_what_they_name() {
     }
     // Nothing asked for is nothing done.
     update(&case, &[]).ok();
-    cases.last().unwrap().1.check(&case);
+    cases.iter().rfind(|(_, e)| e.here().is_ok()).unwrap().1.check(&case);
 }
 
 #[test]
@@ -249,6 +249,11 @@ fn weights_of_block_devices() {
     needs_machine!(weight == Some(true) || cgroups::is_v2_only(), "no scheduler with weights");
     let mut case = Case::new();
     waiting_container(&mut case);
+    let names = ["io.bfq.weight", "io.weight"].map(|name| controller("blkio").unwrap().of(case.pid()).join(name));
+    if cgroups::is_v2_only() && !names.iter().any(|name| name.exists()) {
+        update(&case, &["--blkio-weight", "500"]).fails().says("blockIO.weight: open ");
+        return;
+    }
     update(&case, &["--blkio-weight", "500"]).ok();
     let bfq = controller("blkio").is_some_and(|h| h.root.join("blkio.bfq.weight").exists());
     let v1 = if bfq { "blkio.bfq.weight" } else { "blkio.weight" };
@@ -368,7 +373,9 @@ fn refusals_have_their_places() {
     waiting_container(&mut case);
     let text = r#"{"memory":{"limit":"x"},"cpu":{"idle":7},"pids":{"limit":5}}"#;
     update_by_stdin(&case, text).fails().says("memory.limit: invalid type").says("cpu.idle: 7 is neither 0 nor 1");
-    update(&case, &["--memory", "64m", "--cpuset-cpus", "4000"]).fails().says("cpu.cpus: write 4000 to ");
+    let refused = update(&case, &["--memory", "64m", "--cpuset-cpus", "4000"]).fails();
+    let cpuset = controller("cpuset").is_some();
+    refused.says(if cpuset { "cpu.cpus: write 4000 to " } else { "no cpuset controller" });
     // What was written before the refusal is taken back.
     memory_limit(32 * MIB).check(&case);
     // Also where the container had been given no limit.
