@@ -1,4 +1,4 @@
-//! Gives a release build the commit that it is made from (`RVOL_COMMIT`), for `--version`.
+//! How the binary is linked, and the commit that a release build is made from (`RVOL_COMMIT`), for `--version`.
 //!
 //! From the environment, where a packager sets it; else from git, where this directory is the top of a checkout; else
 //! not at all. The same commit gives the same binary. Debug builds have none, so that a commit rebuilds nothing.
@@ -11,6 +11,10 @@ const VARIABLE: &str = "RVOL_COMMIT";
 fn main() {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     println!("cargo::rerun-if-changed=build.rs");
+    // Static at a fixed address and not static-pie, so that nothing has to be relocated at each start
+    // (docs/performance.md). Here and not as a relocation model, which would be for every test program too.
+    println!("cargo::rustc-link-arg-bins=-no-pie");
+    println!("cargo::rustc-link-arg-bins=-static");
     let given = std::env::var(VARIABLE).ok().filter(|commit| !commit.is_empty());
     if let Some(commit) = given.or_else(from_git) {
         println!("cargo::rustc-env={VARIABLE}={commit}");

@@ -18,4 +18,5 @@ pub mod security;
 pub mod state;
 pub mod store;
 pub mod sys;
+pub mod trace;
 pub mod volumes;

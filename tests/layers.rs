@@ -8,6 +8,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("clock", &[]),
     ("log", &["clock", "sys"]),
+    ("trace", &["sys"]),
     ("host", &["sys"]),
     ("bundle", &["plan", "sys"]),
     ("plan", &["bundle", "host"]),
@@ -21,15 +22,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("network", &["plan", "sys"]),
     ("rdt", &["plan", "sys"]),
     ("volumes", &["clock", "plan", "rootfs", "sys"]),
-    ("init", &["cgroup", "hooks", "ipc", "network", "plan", "rootfs", "security", "state", "sys"]),
+    ("init", &["cgroup", "hooks", "ipc", "network", "plan", "rootfs", "security", "state", "sys", "trace"]),
     (
         "runtime",
         &[
             "bundle", "cgroup", "clock", "hooks", "host", "init", "ipc", "log", "network", "plan", "rdt", "rootfs",
-            "security", "state", "store", "sys", "volumes",
+            "security", "state", "store", "sys", "trace", "volumes",
         ],
     ),
-    ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "volumes"]),
+    ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "trace", "volumes"]),
 ];
 
 fn sources(dir: &Path, files: &mut Vec<PathBuf>) {

@@ -335,3 +335,27 @@ fn plan_refuses_what_create_refuses() {
         assert!(planned.stderr.contains(place) && created.stderr.contains(place), "{planned}\n{created}");
     }
 }
+
+#[test]
+fn trace_shows_where_the_time_goes() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.args(&["/bin/echo", "hello"]).write_config();
+    let bundle = case.bundle();
+    let words = ["--trace", "run", "--bundle", bundle.to_str().expect("UTF-8"), &case.id];
+    let outcome = case.invoke(&words).ok();
+    assert_eq!(outcome.stdout, "hello\n");
+    let lines: Vec<Vec<&str>> = outcome.stderr.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["at/µs", "took/µs", "process", "phase"]);
+    // Moments in order; each phase but the last of each process with what it took.
+    let at = |line: &Vec<&str>| line[0].parse::<u64>().expect("a number");
+    assert!(lines[1..].windows(2).all(|pair| at(&pair[0]) <= at(&pair[1])), "{}", outcome.stderr);
+    let find = |process: &str, phase: &str| {
+        lines[1..].iter().position(|line| line.contains(&process) && line.join(" ").ends_with(phase))
+    };
+    for (process, phase) in [("runtime", "begin again, sealed"), ("runtime", "make the cgroup"), ("init", "mount")] {
+        assert!(find(process, phase).is_some(), "{process} {phase}: {}", outcome.stderr);
+    }
+    assert!(find("runtime", "clone init") < find("init", "change the root"), "{}", outcome.stderr);
+    assert_eq!(case.run().ok().stderr, "", "without the flag there is none");
+}

@@ -33,6 +33,8 @@ const LOG: Flag = Flag { name: "log", short: None, value: Some("FILE"), help: "A
 const LOG_FORMAT: Flag =
     Flag { name: "log-format", short: None, value: Some("FORMAT"), help: "Format of log records: text or json" };
 const DEBUG: Flag = Flag { name: "debug", short: None, value: None, help: "Log what is done, step by step" };
+const TRACE: Flag =
+    Flag { name: "trace", short: None, value: None, help: "At the end, show on stderr where the time went" };
 const SYSTEMD_CGROUP: Flag = Flag {
     name: "systemd-cgroup",
     short: None,
@@ -59,6 +61,7 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     LOG,
     LOG_FORMAT,
     DEBUG,
+    TRACE,
     SYSTEMD_CGROUP,
     CGROUP_MANAGER,
     ROOTLESS,
@@ -76,6 +79,7 @@ pub struct Globals {
     pub log: Option<PathBuf>,
     pub log_format: Format,
     pub debug: bool,
+    pub trace: bool,
     pub cgroup_manager: Manager,
     /// `None`: found out where it matters.
     pub rootless: Option<bool>,
@@ -95,6 +99,7 @@ impl Globals {
                 Some(other) => return Err(wrong_value(&LOG_FORMAT, other.as_ref(), "is neither text nor json")),
             },
             debug: given.is_set(&DEBUG),
+            trace: given.is_set(&TRACE),
             cgroup_manager: cgroup_manager(given)?,
             rootless: match given.text(&ROOTLESS)? {
                 None | Some("" | "auto") => None,

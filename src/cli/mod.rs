@@ -29,7 +29,7 @@ mod volume;
 
 pub use help::program;
 
-use crate::log;
+use crate::{log, trace};
 use anyhow::{Context as _, Result};
 use args::{Action, Flag, Matches, Operand, UsageError, Words};
 use global::Globals;
@@ -94,7 +94,11 @@ const CONTAINER_ID: Operand = Operand {
 /// Runs the command that the arguments name; returns the exit code.
 pub fn main() -> i32 {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match execute(&argv) {
+    let done = execute(&argv);
+    if let Some(table) = trace::report() {
+        eprint!("{table}");
+    }
+    match done {
         Ok(code) => code,
         Err(error) => {
             match error.downcast_ref::<UsageError>() {
@@ -109,6 +113,9 @@ pub fn main() -> i32 {
 fn execute(argv: &[OsString]) -> Result<i32> {
     let mut words = Words::new(argv.iter().cloned(), COMMANDS);
     let (globals, first) = words.globals()?;
+    if globals.trace {
+        trace::begin()?;
+    }
     // Opened before the rest is read: engines look into the log for a mistake in the command's own flags too.
     log::open(globals.log.as_deref(), globals.log_format, globals.debug)?;
     match words.action(first)? {

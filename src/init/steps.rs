@@ -1,6 +1,7 @@
 //! The steps of init by name, and the note of where init is.
 
 use crate::sys::shared::SharedWord;
+use crate::trace;
 use anyhow::Result;
 use std::cell::Cell;
 
@@ -83,6 +84,7 @@ impl Progress {
     pub fn step<T>(&self, step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
         self.note.set(step as u32);
         self.current.set(step);
+        trace::step(step.name());
         action()
     }
 

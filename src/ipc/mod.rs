@@ -82,6 +82,9 @@ impl Channel {
         let mut buffer = [0u8; 256];
         let mut length =
             self.read(&mut buffer, nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_TRUNC)?;
+        if length == 0 {
+            return Ok(None);
+        }
         if length <= buffer.len() {
             let n = self.read(&mut buffer, nix::sys::socket::MsgFlags::empty())?;
             return Ok(buffer[..n].split_first().map(|(kind, rest)| (*kind, rest.to_vec())));

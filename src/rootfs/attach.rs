@@ -52,15 +52,15 @@ impl Root {
 
     /// Attaches a host's device node onto a file.
     pub(super) fn bind_node(&mut self, mount: &Mount, node: OwnedFd) -> Result<()> {
-        let (target, _) = self.open_target(&mount.target, CreateTarget::File, None)?;
-        self.attach(mount, node, target, Readonly::AsMade)
+        let (target, found) = self.open_target(&mount.target, CreateTarget::File, None)?;
+        self.attach(mount, node, (target, found), Readonly::AsMade)
     }
 
     /// Attaches a bind's tree.
     fn bind(&mut self, mount: &Mount, tree: OwnedFd, readonly: Readonly) -> Result<()> {
-        let (target, _) = self.open_target(&mount.target, mount.target.create, Some(tree.as_fd()))?;
-        ensure_proc_is_safe(mount, Some(tree.as_fd()), target.as_fd())?;
-        self.attach(mount, tree, target, readonly)
+        let (target, found) = self.open_target(&mount.target, mount.target.create, Some(tree.as_fd()))?;
+        ensure_proc_is_safe(mount, Some(tree.as_fd()), target.as_fd(), found)?;
+        self.attach(mount, tree, (target, found), readonly)
     }
 
     fn mount_fs(&mut self, mount: &Mount, fs: &Fs, readonly: Readonly, warn: &mut dyn FnMut(String)) -> Result<()> {
@@ -68,7 +68,7 @@ impl Root {
         if mount.target.symlinks == Symlinks::Refuse && !is_directory(target.as_fd())? {
             return Err(Errno::ENOTDIR).call(|| format!("open {}", mount.target.path.display()));
         }
-        ensure_proc_is_safe(mount, None, target.as_fd())?;
+        ensure_proc_is_safe(mount, None, target.as_fd(), found)?;
         let idmap = match fs.idmap.as_ref().filter(|map| !map.of_container) {
             Some(map) => Some(self.idmaps.get(map)?),
             None => None,
@@ -92,7 +92,7 @@ impl Root {
                 attr::make_readonly(tree.as_fd()).call(|| "mount_setattr +ro".into())?;
             }
         }
-        self.attach(mount, tree, target, readonly)
+        self.attach(mount, tree, (target, found), readonly)
     }
 
     /// Fills the new filesystem, still detached, with what the container would see at the target. The root directory's
@@ -104,33 +104,65 @@ impl Root {
     }
 
     /// Opens the target of a bind (of `tree`) or a filesystem; made where it is missing.
-    fn open_target(&self, wanted: &Target, create: CreateTarget, tree: Option<BorrowedFd>) -> Result<(OwnedFd, Found)> {
-        let mut found = Found::There;
-        let opened = target::open_or_make(self.dir.as_fd(), &wanted.path, wanted.symlinks, || {
-            found = Found::Made;
-            match (create, tree) {
-                (CreateTarget::Nothing, _) => Err(Errno::ENOENT).call(|| format!("openat2 {}", wanted.path.display())),
-                (CreateTarget::File, _) => Ok(Make::File),
-                (CreateTarget::LikeSource, Some(tree)) if !is_directory(tree)? => Ok(Make::File),
-                (CreateTarget::Directory | CreateTarget::LikeSource, _) => Ok(Make::Directory),
-            }
-        });
-        match opened {
-            Ok(target) => Ok((target, found)),
+    fn open_target(
+        &mut self,
+        wanted: &Target,
+        create: CreateTarget,
+        tree: Option<BorrowedFd>,
+    ) -> Result<(OwnedFd, Found)> {
+        if let Some(made) = self.make_beside_the_last(wanted, create, tree)? {
+            return Ok((made, Found::Made));
+        }
+        let path = &wanted.path;
+        let describe = || format!("openat2 {}", path.display());
+        match target::open(self.dir.as_fd(), path, wanted.symlinks) {
+            Err(Errno::ENOENT) => {}
+            result => return Ok((result.call(describe)?, Found::There)),
+        }
+        let Some(make) = what_to_make(create, tree)? else { return Err(Errno::ENOENT).call(describe) };
+        let made = match self.parent_of(path, wanted.symlinks) {
+            Ok((parent, name)) => target::make_in(parent, name, make).ok(),
+            Err(_) => None,
+        };
+        if let Some(made) = made {
+            return Ok((made, Found::Made));
+        }
+        // Something is in the way: this can go around it, or tells what it is.
+        match target::open_or_make(self.dir.as_fd(), path, wanted.symlinks, || Ok(make)) {
             Err(error) if errno_of(&error) == Some(Errno::EROFS) => {
                 Err(error.context("cannot make the mount point on a read-only filesystem"))
             }
-            Err(error) => Err(error),
+            result => Ok((result?, Found::Made)),
         }
     }
 
+    /// The target, made in the directory that was used last, if it is in that and missing. Mount points are mostly made
+    /// several to a directory, and that needs no look at the whole path.
+    fn make_beside_the_last(
+        &mut self,
+        wanted: &Target,
+        create: CreateTarget,
+        tree: Option<BorrowedFd>,
+    ) -> Result<Option<OwnedFd>> {
+        let (Some(directory), Some(name)) = (wanted.path.parent(), wanted.path.file_name()) else { return Ok(None) };
+        let Some(parent) = self.parent.as_ref().filter(|last| last.is(directory, wanted.symlinks)) else {
+            return Ok(None);
+        };
+        let Some(make) = what_to_make(create, tree)? else { return Ok(None) };
+        // Whatever is in the way, be it only that the target exists: the whole path tells.
+        Ok(target::make_in(parent.fd.as_fd(), name, make).ok())
+    }
+
     /// Moves a detached tree onto its target. From here on, paths are resolved through it.
-    fn attach(&mut self, mount: &Mount, tree: OwnedFd, target: OwnedFd, readonly: Readonly) -> Result<()> {
+    fn attach(&mut self, mount: &Mount, tree: OwnedFd, target: (OwnedFd, Found), readonly: Readonly) -> Result<()> {
+        let (target, found) = target;
         move_mount(tree.as_fd(), target.as_fd())
             .call(|| "move_mount".into())
             .map_err(|e| diagnose::attach(e, tree.as_fd(), target.as_fd()))?;
-        self.parent = None;
         let path = &mount.target.path;
+        // The directory in which a target has just been made cannot be under that target. Any other may be now.
+        let directory = path.parent().filter(|_| found == Found::Made);
+        self.parent.take_if(|last| Some(last.path.as_path()) != directory);
         if readonly == Readonly::AtEnd {
             let kept = tree.try_clone().call(|| "dup a mount".into())?;
             self.readonly_at_end.push((path.clone(), kept));
@@ -184,7 +216,7 @@ const OVER_PROC: [&str; 10] = [
 
 /// Only a procfs may be what the container has at `/proc`, and almost nothing may be mounted inside it: programs, and
 /// we, write labels and sysctls to it and trust where these go (CVE-2019-16884, CVE-2019-19921).
-fn ensure_proc_is_safe(mount: &Mount, tree: Option<BorrowedFd>, target: BorrowedFd) -> Result<()> {
+fn ensure_proc_is_safe(mount: &Mount, tree: Option<BorrowedFd>, target: BorrowedFd, found: Found) -> Result<()> {
     let path = &mount.target.path;
     if path == Path::new("/proc") {
         let is_proc = match (&mount.op, tree) {
@@ -198,9 +230,20 @@ fn ensure_proc_is_safe(mount: &Mount, tree: Option<BorrowedFd>, target: Borrowed
     if OVER_PROC.iter().any(|allowed| path == Path::new(allowed)) {
         return Ok(());
     }
-    let inside = path.starts_with("/proc") || is_procfs(target)?;
+    // Nothing can be made in a procfs.
+    let inside = path.starts_with("/proc") || (found == Found::There && is_procfs(target)?);
     ensure!(!inside, "{:?} cannot be mounted because it is inside /proc", path.display().to_string());
     Ok(())
+}
+
+/// `None`: the target has to be there.
+fn what_to_make(create: CreateTarget, tree: Option<BorrowedFd>) -> Result<Option<Make>> {
+    Ok(match (create, tree) {
+        (CreateTarget::Nothing, _) => None,
+        (CreateTarget::File, _) => Some(Make::File),
+        (CreateTarget::LikeSource, Some(tree)) if !is_directory(tree)? => Some(Make::File),
+        (CreateTarget::Directory | CreateTarget::LikeSource, _) => Some(Make::Directory),
+    })
 }
 
 fn is_procfs(fd: BorrowedFd) -> Result<bool> {

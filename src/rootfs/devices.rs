@@ -1,6 +1,6 @@
 //! Device nodes and the symbolic links of `/dev`, made through the fd of the directory they stand in.
 
-use super::{Root, prepare, target};
+use super::{Parent, Root, prepare, target};
 use crate::plan::Mount;
 use crate::plan::devices::{Device, DeviceKind};
 use crate::plan::mounts::Symlinks;
@@ -50,15 +50,15 @@ impl Root {
     }
 
     /// The directory of `path`, made where it is missing, and the name in it.
-    fn parent_of<'p>(&mut self, path: &'p Path, symlinks: Symlinks) -> Result<(BorrowedFd<'_>, &'p OsStr)> {
+    pub(super) fn parent_of<'p>(&mut self, path: &'p Path, symlinks: Symlinks) -> Result<(BorrowedFd<'_>, &'p OsStr)> {
         let directory = path.parent().unwrap_or(path);
         let name = path.file_name().with_context(|| format!("{} has no name", path.display()))?;
-        if self.parent.as_ref().is_none_or(|(known, _)| known != directory) {
+        if self.parent.as_ref().is_none_or(|last| !last.is(directory, symlinks)) {
             let fd = target::open_or_make(self.dir.as_fd(), directory, symlinks, || Ok(target::Make::Directory))?;
-            self.parent = Some((directory.to_owned(), fd));
+            self.parent = Some(Parent { path: directory.to_owned(), symlinks, fd });
         }
-        let (_, fd) = self.parent.as_ref().expect("just set");
-        Ok((fd.as_fd(), name))
+        let last = self.parent.as_ref().expect("just set");
+        Ok((last.fd.as_fd(), name))
     }
 }
 

@@ -58,9 +58,23 @@ pub struct Root {
     in_user_namespace: bool,
     /// Mounts that become read-only when everything in them is made, and their targets.
     readonly_at_end: Vec<(PathBuf, OwnedFd)>,
-    /// The directory of the device made last: the next one is mostly beside it.
-    parent: Option<(PathBuf, OwnedFd)>,
+    /// Where the last mount point or device was made: the next one is mostly beside it.
+    parent: Option<Parent>,
     masks: mask::Covers,
+}
+
+/// A directory of the root filesystem that is open, and how it was looked up.
+#[derive(Debug)]
+struct Parent {
+    path: PathBuf,
+    symlinks: Symlinks,
+    fd: OwnedFd,
+}
+
+impl Parent {
+    fn is(&self, path: &Path, symlinks: Symlinks) -> bool {
+        self.path == path && self.symlinks == symlinks
+    }
 }
 
 impl Root {

@@ -65,13 +65,18 @@ pub fn open_parent<'p>(root: BorrowedFd, path: &'p Path, symlinks: Symlinks) -> 
 fn make_last(root: BorrowedFd, path: &Path, symlinks: Symlinks, make: Make) -> nix::Result<OwnedFd> {
     let name = path.file_name().ok_or(Errno::EINVAL)?;
     let parent = open(root, path.parent().unwrap_or(Path::new("/")), symlinks)?;
+    make_in(parent.as_fd(), name, make)
+}
+
+/// Makes `name`, which nothing has yet, in an open directory.
+pub fn make_in(parent: BorrowedFd, name: &OsStr, make: Make) -> nix::Result<OwnedFd> {
     match make {
         Make::Directory => {
-            mkdirat(&parent, name, DIRECTORY_MODE)?;
+            mkdirat(parent, name, DIRECTORY_MODE)?;
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            openat(&parent, name, flags, Mode::empty())
+            openat(parent, name, flags, Mode::empty())
         }
-        Make::File => create(parent.as_fd(), name),
+        Make::File => create(parent, name),
     }
 }
 

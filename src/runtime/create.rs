@@ -19,7 +19,7 @@ use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, Errno, errno_of, exec, process};
 use crate::volumes::Remove;
-use crate::{clock, hooks, log, rdt};
+use crate::{clock, hooks, log, rdt, trace};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -31,7 +31,7 @@ use std::path::Path;
 ///
 /// Fails with nothing left behind: no process, cgroup, mount or directory.
 pub fn create(context: &Context, args: &CreateArgs) -> Result<()> {
-    seal::ensure()?;
+    seal::ensure(trace::variable())?;
     store::check_id(&args.id)?;
     let sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
@@ -97,9 +97,11 @@ impl Creation {
         for warning in &plan.warnings {
             log::warn(format_args!("{}: {warning}", plan.id));
         }
+        trace::phase("prepare the filter, labels and namespaces");
         check_preserved(args.preserve_fds)?;
         // All that can be refused without a trace comes before the state directory is made.
         let parts = Parts::gather(context, &mut plan, host)?;
+        trace::phase("make the state directory");
         let entry = context.store().create(&plan.id)?;
         let mut record = Record::new(&plan, parts.host.uid, clock::now());
         record.storage = storage::record(context, &plan, parts.volumes.as_ref());
@@ -137,6 +139,7 @@ impl Creation {
     }
 
     fn publish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
+        trace::phase("make the container known");
         let pid = self.init.pid;
         let start_time = store::start_time(pid).context("init died after it was ready")?;
         self.entry.write_init(&InitRecord { pid, start_time })?;
@@ -210,10 +213,12 @@ impl Making<'_> {
         if let Some(program) = &filter {
             self.entry.write_filter(program)?;
         }
+        trace::phase("make the cgroup");
         let mut cgroup = intent.create()?;
         for note in cgroup.notes() {
             log::debug(format_args!("{}: {note}", plan.id));
         }
+        trace::phase("open the mounts' sources");
         // Only now: a mount of type cgroup has the container's own cgroup as its source.
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
@@ -232,6 +237,7 @@ impl Making<'_> {
         if privileged || !new_user_namespace {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
         }
+        trace::phase("clone init");
         let lineage = Lineage::of(&plan.namespaces, privileged);
         let waits = new_user_namespace
             || plan.intel_rdt.is_some()
@@ -270,6 +276,7 @@ impl Making<'_> {
                 not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
             }),
         };
+        trace::phase("wait for init");
         drop((theirs, start, console));
         log::debug(format_args!("{}: init is process {pid}", plan.id));
         let dialogue = Dialogue::new(ours, progress);

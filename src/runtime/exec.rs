@@ -12,7 +12,6 @@ pub use crate::cgroup::SubCgroup;
 use crate::init::Loadable;
 use crate::init::exec::{self, Birth, Exec};
 use crate::ipc::{Channel, ToInit, socket};
-use crate::log;
 use crate::plan::exec::{Changes, Template};
 use crate::plan::{Problems, Process};
 use crate::security::lsm::Labels;
@@ -23,6 +22,7 @@ use crate::store::{Access, Entry, NotFound};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, Errno, errno_of, process, tty};
+use crate::{log, trace};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -61,7 +61,7 @@ pub fn exec(context: &Context, args: &ExecArgs) -> Result<i32> {
 }
 
 fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
-    seal::ensure()?;
+    seal::ensure(trace::variable())?;
     check_preserved(args.preserve_fds)?;
     let entry = context.store().open(&args.id, Access::Read)?;
     let (init, container) = running(&entry)?;

@@ -39,6 +39,7 @@ use crate::host::Host;
 use crate::plan::resources::Manager;
 use crate::plan::{Plan, Problems, Request};
 use crate::store::Store;
+use crate::trace;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -88,6 +89,7 @@ pub struct RunArgs {
 
 /// Reads the bundle and plans; no side effects.
 fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
+    trace::phase("read the config and the machine, plan");
     let host = Host::probe()?;
     let plan = plan_for(context, args, &load(args)?, &host)?;
     Ok((plan, host))

@@ -6,17 +6,17 @@ use super::record::Record;
 use super::terminal::Terminal;
 use super::{Context, CreateArgs, RunArgs, delete, start};
 use crate::ipc::ToInit;
-use crate::log;
 use crate::security::seal;
 use crate::store;
 use crate::sys::{Call, process};
 use crate::volumes::Remove;
+use crate::{log, trace};
 use anyhow::{Result, bail};
 
 /// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
 /// exit code (128+n when signal n ended it). Detached: returns 0 as soon as the program runs.
 pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
-    seal::ensure()?;
+    seal::ensure(trace::variable())?;
     store::check_id(&args.id)?;
     let mut sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
@@ -45,6 +45,7 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     let foreground = creation.or_undo(foreground)?;
     creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
     let Creation { entry, record, init, dialogue } = creation;
+    trace::phase("wait for the program to be executed");
     let started = dialogue.hear_start(&init);
     // A hook's failure is dealt with in `after_start`.
     let failed_to_start = started.as_ref().is_err_and(|error| !create::failed_in_hook(error));
@@ -62,7 +63,9 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     let Some(foreground) = foreground else { return Ok(0) };
     // Other commands may now work on the container, and one may delete it and create another under its id.
     let entry = entry.unlock()?;
+    trace::phase("wait for the program's end");
     let code = foreground.wait_for(&init)?;
+    trace::phase("delete");
     if !run.keep
         && let Some(entry) = entry.lock_again()?
     {

@@ -8,12 +8,13 @@ use crate::state::Status;
 use crate::store::{Access, Entry, START_SOCKET};
 use crate::sys::Call;
 use crate::volumes::Remove;
-use crate::{hooks, log};
+use crate::{hooks, log, trace};
 use anyhow::{Context as _, Result, bail};
 
 /// Starts a created container. Returns when the program is executed and the poststart hooks have run.
 pub fn start(context: &Context, id: &str) -> Result<()> {
     let entry = context.store().open(id, Access::Change)?;
+    trace::phase("look at the container");
     let (status, pid) = entry.status()?;
     match status {
         Status::Created => {}
@@ -28,6 +29,7 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     if !record.has_process {
         bail!("cannot start: config.json has no `process`");
     }
+    trace::phase("wait for the program to be executed");
     let connection = socket::connect_in(entry.dir(), START_SOCKET).call(|| format!("connect {START_SOCKET}"))?;
     let channel = Channel::over(connection);
     channel.tell_init(ToInit::Start)?;

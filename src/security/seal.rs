@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -19,24 +19,31 @@ const SELF: &str = "/proc/self/exe";
 
 /// Returns when the running binary cannot be written through `/proc/self/exe`; executes itself from such a place first
 /// where it can. To be called before anything else is opened.
-pub fn ensure() -> Result<()> {
-    let binary = open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open {SELF}"))?;
-    let flags = fstatvfs(&binary).call(|| format!("fstatvfs {SELF}"))?.flags();
-    if flags.contains(FsFlags::ST_RDONLY) || is_sealed(&binary) {
+///
+/// `more` is one more variable (`NAME=value`) for the environment of that execution.
+pub fn ensure(more: Option<String>) -> Result<()> {
+    if statvfs(SELF).call(|| format!("statfs {SELF}"))?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }
     let sealed = match read_only_mount() {
-        // Without CAP_SYS_ADMIN there is no detached mount.
-        Err(Errno::EPERM) => sealed_copy(binary)?,
+        // Without CAP_SYS_ADMIN there is no detached mount; nor one of a file in memory.
+        Err(Errno::EPERM | Errno::EINVAL) => {
+            let binary =
+                open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open {SELF}"))?;
+            if is_sealed(&binary) {
+                return Ok(());
+            }
+            sealed_copy(binary)?
+        }
         result => result.call(|| format!("open_tree {SELF}"))?,
     };
     let strings = |list: Vec<Vec<u8>>| -> Result<Vec<CString>> {
         list.into_iter().map(|s| CString::new(s).context("a NUL in the command line")).collect()
     };
     let args = strings(std::env::args_os().map(OsStringExt::into_vec).collect())?;
-    let env = strings(
-        std::env::vars_os().map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).collect(),
-    )?;
+    let variables =
+        std::env::vars_os().map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat());
+    let env = strings(variables.chain(more.map(String::into_bytes)).collect())?;
     let Err(errno) = exec::execve_fd(sealed.as_fd(), &args, &env);
     bail!("execute the sealed binary: {errno}")
 }

@@ -299,8 +299,8 @@ impl Entry {
             Err(Errno::ENOENT) => return Ok(None),
             result => result.call(|| format!("open {name} of container {}", self.id))?,
         };
-        let mut json = Vec::with_capacity(4096);
-        std::fs::File::from(file).read_to_end(&mut json).call(|| format!("read {name} of container {}", self.id))?;
+        let json =
+            crate::sys::file::read_small(file.as_fd()).call(|| format!("read {name} of container {}", self.id))?;
         serde_json::from_slice(&json).with_context(|| format!("{name} of container {} is damaged", self.id)).map(Some)
     }
 }

@@ -31,6 +31,26 @@ pub fn send_data(from: BorrowedFd, to: BorrowedFd, length: usize) -> nix::Result
     Ok(n as usize)
 }
 
+/// The content of a small file that is written at once: a regular file, or one of procfs that a single read(2) gives
+/// whole. One call where it is shorter than 4 KiB.
+pub fn read_small(file: BorrowedFd) -> nix::Result<Vec<u8>> {
+    const STEP: usize = 4096;
+    let mut content = Vec::new();
+    loop {
+        let mut buffer = [0u8; STEP];
+        match nix::unistd::read(file, &mut buffer) {
+            Err(Errno::EINTR) => {}
+            result => {
+                let length = result?;
+                content.extend_from_slice(&buffer[..length]);
+                if length < STEP {
+                    return Ok(content);
+                }
+            }
+        }
+    }
+}
+
 /// A file as the owner of extended attributes.
 pub enum Inode<'a> {
     /// A file or directory that is open for reading or writing.
