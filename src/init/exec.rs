@@ -5,7 +5,7 @@
 //! traced nor looked into (CVE-2016-9962), and keeps nothing of the host open once it is inside (CVE-2024-21626).
 
 use super::filter::{Filter, Loadable, Moment};
-use super::launch::{self, Launch};
+use super::launch::{self, Launch, Passed};
 use super::steps::{Progress, Step};
 use super::{birth, console, fail};
 use crate::cgroup;
@@ -63,8 +63,7 @@ pub struct Exec<'a> {
     pub keyring: Option<&'a str>,
     /// Where the pty's master goes.
     pub console_socket: Option<OwnedFd>,
-    /// Fds from 3 on that the program keeps.
-    pub preserve_fds: u32,
+    pub passed: Passed,
     /// The runtime has work to do before the first step.
     pub waits: bool,
     /// Fds of the runtime that the process must not keep.
@@ -85,12 +84,12 @@ fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infalli
     at.step(Step::Namespaces, || enter(&exec, channel))?;
 
     // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
-    let Exec { container, root, cgroup, labels, seccomp, keyring, console_socket, preserve_fds, .. } = exec;
+    let Exec { container, root, cgroup, labels, seccomp, keyring, console_socket, passed, .. } = exec;
     drop((container, root, cgroup));
     at.step(Step::Descriptors, || {
         let mut keep = vec![channel.as_fd()];
         keep.extend(console_socket.as_ref().map(AsFd::as_fd));
-        launch::close_descriptors(preserve_fds, &keep)
+        launch::close_descriptors(passed, &keep)
     })?;
     let mut warn = |text: String| {
         // A warning that cannot be delivered means that the runtime is gone, and with it this process in a moment.
@@ -108,7 +107,7 @@ fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infalli
         let last = process.cpu_affinity.as_ref().and_then(|a| a.last.as_deref());
         last.map_or(Ok(()), |cpus| attributes::cpu_affinity(0, cpus)).context("process.execCPUAffinity.final")
     })?;
-    let launch = Launch::get_ready(process, labels, filter.right, at, &mut warn)?;
+    let launch = Launch::get_ready(process, labels, filter.right, passed, at, &mut warn)?;
     at.step(Step::Wait, || launch::outlive_the_runtime(channel))?;
     if let Some(filter) = filter.at(Moment::BeforeReady) {
         at.step(Step::Seccomp, || filter.load(channel))?;

@@ -14,6 +14,14 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 
+/// Fds of the caller that the program gets, from 3 on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    pub count: u32,
+    /// So many of them, the first ones, come from a service manager (sd_listen_fds(3)).
+    pub listening: u32,
+}
+
 /// A program that is ready to be executed.
 pub(super) struct Launch<'a> {
     path: CString,
@@ -29,6 +37,7 @@ impl<'a> Launch<'a> {
         process: &'a Process,
         labels: &Labels,
         until_exec: u64,
+        passed: Passed,
         at: &Progress,
         warn: &mut dyn FnMut(String),
     ) -> Result<Launch<'a>> {
@@ -38,7 +47,7 @@ impl<'a> Launch<'a> {
         if !entered {
             at.step(Step::WorkingDirectory, || enter(&process.cwd))?;
         }
-        at.step(Step::Executable, || prepare(process, warn))
+        at.step(Step::Executable, || prepare(process, passed, warn))
     }
 
     /// What is in the way of the steps before: a limit of open files that these would exceed, the signal that this
@@ -55,8 +64,11 @@ impl<'a> Launch<'a> {
 }
 
 /// Completes the environment and finds the program, as the container's user.
-fn prepare<'a>(process: &'a Process, warn: &mut dyn FnMut(String)) -> Result<Launch<'a>> {
-    let env = environment::variables(&process.env, process.user.uid, warn)?;
+fn prepare<'a>(process: &'a Process, passed: Passed, warn: &mut dyn FnMut(String)) -> Result<Launch<'a>> {
+    let mut env = environment::variables(&process.env, process.user.uid, warn)?;
+    if passed.listening > 0 {
+        announce(passed.listening, &mut env);
+    }
     let name = process.args.first().context("process.args is empty")?;
     let path = environment::find_executable(name, &env)?;
     let strings = |list: &[String]| -> Result<Vec<CString>> {
@@ -68,6 +80,17 @@ fn prepare<'a>(process: &'a Process, warn: &mut dyn FnMut(String)) -> Result<Lau
         env: strings(&env)?,
         rlimits: &process.rlimits,
     })
+}
+
+/// Tells the program, by its pid, of the fds that it has from the service manager.
+fn announce(listening: u32, env: &mut Vec<String>) {
+    const NAMES: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+    env.retain(|variable| variable.split_once('=').is_none_or(|(name, _)| !NAMES.contains(&name)));
+    env.push(format!("LISTEN_FDS={listening}"));
+    env.push(format!("LISTEN_PID={}", nix::unistd::getpid()));
+    if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
+        env.push(format!("LISTEN_FDNAMES={names}"));
+    }
 }
 
 /// chdir, and a check that the directory is inside the container's root (CVE-2024-21626).
@@ -86,8 +109,8 @@ fn enter(cwd: &std::path::Path) -> Result<()> {
 /// Before anything of the container's is looked up: close-on-exec comes too late, for as long as a directory of the host
 /// is open `/proc/self/fd/<n>/..` leads there, as `process.cwd`, as the program and as its interpreter (CVE-2024-21626).
 /// The caller's own fds are closed here as well.
-pub(super) fn close_descriptors(preserve: u32, keep: &[BorrowedFd]) -> Result<()> {
-    exec::close_others(3 + preserve, keep).call(|| "close_range".into())
+pub(super) fn close_descriptors(passed: Passed, keep: &[BorrowedFd]) -> Result<()> {
+    exec::close_others(3 + passed.count, keep).call(|| "close_range".into())
 }
 
 /// From here on this process lives without the runtime, which must still be there: where it is not, what was asked for

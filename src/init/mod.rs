@@ -13,6 +13,7 @@ mod steps;
 
 pub use birth::{Joins, Lineage, flags_at_clone};
 pub use filter::Loadable;
+pub use launch::Passed;
 pub use steps::Step;
 
 use crate::cgroup;
@@ -52,8 +53,7 @@ pub struct Init<'a> {
     /// Where the pty's master goes.
     pub console_socket: Option<OwnedFd>,
     pub start: Start,
-    /// Fds from 3 on that the program keeps.
-    pub preserve_fds: u32,
+    pub passed: Passed,
     /// The runtime has work to do before the first step (id maps, resctrl).
     pub waits: bool,
     /// Fds of the runtime that init must not keep; closed, without their owners' destructors, as the first thing.
@@ -110,11 +110,11 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
         if let Start::Listener(listener) = &init.start {
             keep.push(listener.as_fd());
         }
-        launch::close_descriptors(init.preserve_fds, &keep)
+        launch::close_descriptors(init.passed, &keep)
     })?;
     let filter = Filter::of(plan.process.as_ref(), init.seccomp);
     let launch = match &plan.process {
-        Some(process) => Some(Launch::get_ready(process, init.labels, filter.right, at, &mut warn)?),
+        Some(process) => Some(Launch::get_ready(process, init.labels, filter.right, init.passed, at, &mut warn)?),
         None => None,
     };
     if let Some(filter) = filter.at(Moment::BeforeReady) {

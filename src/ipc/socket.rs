@@ -6,8 +6,10 @@ use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, sendmsg,
     socket,
 };
+use std::ffi::OsStr;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// `name` in the directory behind `dir`, short enough for `sun_path` (108 bytes) however long the directory's path is.
@@ -59,6 +61,40 @@ pub fn connect_to(path: &Path) -> Result<OwnedFd> {
         UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)).call(describe)?;
     connect(fd.as_raw_fd(), &address).call(describe)?;
     Ok(fd)
+}
+
+/// A datagram socket called `name` in `dir`, for everybody to write to; reading it does not wait.
+pub fn receive_datagrams_in(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None).call(|| "socket".into())?;
+    let path = short_path(dir, name);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).call(|| format!("unlink {name}"))?,
+        // Nobody reads from an earlier one any more.
+        _ => {}
+    }
+    bind(fd.as_raw_fd(), &UnixAddr::new(&path).call(|| format!("address of {name}"))?)
+        .call(|| format!("bind {name}"))?;
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).call(|| format!("chmod {name}"))?;
+    Ok(fd)
+}
+
+/// Sends a datagram, perhaps with an fd, to the socket at `address`: a path, or an abstract name that begins with `@`.
+pub fn send_datagram(address: &OsStr, text: &[u8], fd: Option<BorrowedFd>) -> Result<()> {
+    let describe = || format!("send to {}", address.display());
+    let to = match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => UnixAddr::new_abstract(name),
+        None => UnixAddr::new(Path::new(address)),
+    };
+    let to = to.call(describe)?;
+    let socket =
+        socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).call(|| "socket".into())?;
+    let fds: Vec<i32> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let control: &[ControlMessage] = if fds.is_empty() { &[] } else { &rights };
+    sendmsg(socket.as_raw_fd(), &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, Some(&to)).call(describe)?;
+    Ok(())
 }
 
 /// Sends one fd with `text` beside it (SCM_RIGHTS).

@@ -6,7 +6,7 @@ use super::storage::{self, Volumes};
 use super::{Context, CreateArgs};
 use crate::cgroup;
 use crate::host::Host;
-use crate::init::{self, Init, Joins, Lineage, Loadable, Start};
+use crate::init::{self, Init, Joins, Lineage, Loadable, Passed, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
 use crate::plan::resources::Limit;
@@ -98,7 +98,7 @@ impl Creation {
             log::warn(format_args!("{}: {warning}", plan.id));
         }
         trace::phase("prepare the filter, labels and namespaces");
-        check_preserved(args.preserve_fds)?;
+        let passed = passed(args.preserve_fds)?;
         // All that can be refused without a trace comes before the state directory is made.
         let parts = Parts::gather(context, &mut plan, host)?;
         trace::phase("make the state directory");
@@ -106,7 +106,7 @@ impl Creation {
         let mut record = Record::new(&plan, parts.host.uid, clock::now());
         record.storage = storage::record(context, &plan, parts.volumes.as_ref());
         let mut making = Making { plan: &plan, entry: &entry, record, init: None };
-        match making.make(parts, starter, console, args.preserve_fds) {
+        match making.make(parts, starter, console, passed) {
             Ok(dialogue) => {
                 let Making { record, init, .. } = making;
                 let init = init.context("there is no init process")?;
@@ -190,13 +190,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn make(
-        &mut self,
-        parts: Parts,
-        starter: Starter,
-        console: Option<OwnedFd>,
-        preserve_fds: u32,
-    ) -> Result<Dialogue> {
+    fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, passed: Passed) -> Result<Dialogue> {
         let plan = self.plan;
         let Parts { host, filter, labels, joins, volumes } = parts;
         let intent = cgroup::intend(&plan.cgroup, &host)?;
@@ -271,7 +265,7 @@ impl Making<'_> {
                 }),
                 console_socket: console,
                 start,
-                preserve_fds,
+                passed,
                 waits,
                 not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
             }),
@@ -415,16 +409,25 @@ pub(super) fn failed_in_hook(error: &anyhow::Error) -> bool {
     hooks::has_failed(error) || error.downcast_ref::<Report>().is_some_and(|r| r.cause == Cause::Hook)
 }
 
-/// `--preserve-fds`: each of them must be one that the caller left open, or one of our own, which close at an exec,
-/// would take its place.
-pub(super) fn check_preserved(count: u32) -> Result<()> {
+/// The caller's fds that the process gets: those of a service manager (sd_listen_fds(3)), and then `--preserve-fds` more.
+/// Each must be one that the caller left open, or one of our own, which close at an exec, would take its place.
+pub(super) fn passed(preserve: u32) -> Result<Passed> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let listening = match number("LISTEN_PID") == Some(std::process::id()) {
+        true => number("LISTEN_FDS").unwrap_or(0),
+        false => 0,
+    };
+    let count = listening.saturating_add(preserve);
     for number in (3..).take(count as usize) {
         if exec::is_inherited(number).call(|| format!("fcntl F_GETFD {number}"))? {
             continue;
         }
-        bail!("--preserve-fds {count}: fd {number} is not open");
+        match number.cast_unsigned() < 3 + listening {
+            true => bail!("LISTEN_FDS {listening}: fd {number} is not open"),
+            false => bail!("--preserve-fds {preserve}: fd {number} is not open"),
+        }
     }
-    Ok(())
+    Ok(Passed { count, listening })
 }
 
 /// The pid file appears whole: written aside and renamed.

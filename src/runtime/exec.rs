@@ -1,7 +1,7 @@
 //! `exec`: one more process in a running container.
 
 use super::Context;
-use super::create::{PidNamespaceVisit, check_preserved, write_pid_file};
+use super::create::{PidNamespaceVisit, passed, write_pid_file};
 use super::dialogue::{Dialogue, InitProcess};
 use super::foreground::Foreground;
 use super::record::Record;
@@ -9,8 +9,8 @@ use super::terminal::Terminal;
 use crate::bundle::{LoadError, ProcessFile};
 use crate::cgroup;
 pub use crate::cgroup::SubCgroup;
-use crate::init::Loadable;
 use crate::init::exec::{self, Birth, Exec};
+use crate::init::{Loadable, Passed};
 use crate::ipc::{Channel, ToInit, socket};
 use crate::plan::exec::{Changes, Template};
 use crate::plan::{Problems, Process};
@@ -62,7 +62,7 @@ pub fn exec(context: &Context, args: &ExecArgs) -> Result<i32> {
 
 fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
     seal::ensure(trace::variable())?;
-    check_preserved(args.preserve_fds)?;
+    let passed = passed(args.preserve_fds)?;
     let entry = context.store().open(&args.id, Access::Read)?;
     let (init, container) = running(&entry)?;
     let record = Record::of(&entry)?.context("the container's record is missing")?;
@@ -76,7 +76,7 @@ fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
         args.pidfd_socket.as_ref().map(|p| socket::connect_to(p).context("--pidfd-socket")).transpose()?;
     let labels = Labels::check(&process, &mut |text| log::warn(format_args!("{}: {text}", args.id)))?;
     let filter = template.seccomp.as_ref().map(|_| entry.filter()).transpose()?;
-    let inside = Inside { entry: &entry, record: &record, template, init, container, args };
+    let inside = Inside { entry: &entry, record: &record, template, init, container, passed, args };
     // Before the program starts: no signal is lost.
     let mut foreground = if args.detach { None } else { Some(Foreground::block_signals()?) };
     let started = inside.start(&process, &labels, filter.as_deref(), console)?;
@@ -163,6 +163,7 @@ struct Inside<'a> {
     /// Its first process.
     init: i32,
     container: OwnedFd,
+    passed: Passed,
     args: &'a ExecArgs,
 }
 
@@ -175,7 +176,7 @@ impl Inside<'_> {
         filter: Option<&[u8]>,
         console_socket: Option<OwnedFd>,
     ) -> Result<InitProcess> {
-        let Inside { entry, record, template, init, container, args } = self;
+        let Inside { entry, record, template, init, container, passed, args } = self;
         let mount = template.namespaces & libc::CLONE_NEWNS as u64;
         let privileged = nix::unistd::geteuid().is_root();
         let (ours, theirs) = Channel::pair()?;
@@ -195,7 +196,7 @@ impl Inside<'_> {
             }),
             keyring: template.keyring.then_some(record.id.as_str()),
             console_socket,
-            preserve_fds: args.preserve_fds,
+            passed,
             waits: record.intel_rdt.is_some(),
             not_ours: vec![ours.as_fd().as_raw_fd(), entry.dir().as_raw_fd()],
         };

@@ -1,6 +1,7 @@
 //! The foreground of `run`: one poll over signals, the container's process and the terminal.
 
 use super::dialogue::InitProcess;
+use super::notify::Relay;
 use super::terminal::{Session, Terminal};
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::Result;
@@ -13,6 +14,8 @@ use std::os::fd::AsFd;
 pub(super) struct Foreground {
     signals: SignalFd,
     session: Option<Session>,
+    /// Until the container has said that it is ready.
+    relay: Option<Relay>,
 }
 
 impl Foreground {
@@ -29,13 +32,18 @@ impl Foreground {
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&all), None).call(|| "sigprocmask".into())?;
         let signals =
             SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call(|| "signalfd".into())?;
-        Ok(Foreground { signals, session: None })
+        Ok(Foreground { signals, session: None, relay: None })
     }
 
     /// Joins the caller's terminal with the container's, when that has been made.
     pub fn join(&mut self, terminal: Option<Terminal>) -> Result<()> {
         self.session = terminal.map(Terminal::begin).transpose()?;
         Ok(())
+    }
+
+    /// Passes on that the container is ready, as the message of this process, which the service manager has started.
+    pub fn relay(&mut self, relay: Option<Relay>) {
+        self.relay = relay;
     }
 
     /// Until the process ends; its exit code, or 128 and the number of the signal that ended it.
@@ -57,6 +65,7 @@ impl Foreground {
             PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
+        fds.extend(self.relay.as_ref().map(|relay| PollFd::new(relay.as_fd(), PollFlags::POLLIN)));
         let interests = self.session.as_ref().map(Session::interests);
         let wanted = interests.iter().flatten().filter(|(_, events)| !events.is_empty());
         fds.extend(wanted.map(|(fd, events)| PollFd::new(*fd, *events)));
@@ -67,9 +76,16 @@ impl Foreground {
         let mut results = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
         let mut next = || results.next().unwrap_or(PollFlags::empty());
         let (ended, signalled) = (!next().is_empty(), !next().is_empty());
+        let notified = self.relay.is_some() && !next().is_empty();
         let ready = interests.map(|all| all.map(|(_, events)| if events.is_empty() { events } else { next() }));
         if signalled {
             self.forward_signals(init)?;
+        }
+        if notified
+            && let Some(relay) = &self.relay
+            && relay.pass_on(std::process::id().cast_signed())?
+        {
+            self.relay = None;
         }
         if let (Some(session), Some(ready)) = (&mut self.session, ready) {
             session.transfer(ready);

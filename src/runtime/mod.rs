@@ -10,6 +10,7 @@ pub mod exec;
 mod foreground;
 mod idmap;
 mod kill;
+mod notify;
 mod pause;
 mod ps;
 mod query;
@@ -36,6 +37,7 @@ pub use update::{Change, update};
 
 use crate::bundle::{Bundle, LoadError};
 use crate::host::Host;
+use crate::plan::mounts::AddedMount;
 use crate::plan::resources::Manager;
 use crate::plan::{Plan, Problems, Request};
 use crate::store::Store;
@@ -91,7 +93,12 @@ pub struct RunArgs {
 fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
     trace::phase("read the config and the machine, plan");
     let host = Host::probe()?;
-    let plan = plan_for(context, args, &load(args)?, &host)?;
+    let notify = notify::manager().map(|_| notify::mount(&context.root, &args.id));
+    let notifies = notify.is_some();
+    let mut plan = plan_for(context, args, &load(args)?, &host, notify)?;
+    if notifies {
+        notify::set_variable(&mut plan);
+    }
     Ok((plan, host))
 }
 
@@ -107,7 +114,7 @@ pub fn preview(mut context: Context, args: &CreateArgs) -> Result<Plan> {
         // Only shown: it is no matter if there is none.
         context.volume_root = if volumes_of_root { Some(volume::ROOTS.into()) } else { volume::default_root().ok() };
     }
-    plan_for(&context, args, &bundle, &host)
+    plan_for(&context, args, &bundle, &host, None)
 }
 
 fn load(args: &CreateArgs) -> Result<Bundle> {
@@ -117,14 +124,22 @@ fn load(args: &CreateArgs) -> Result<Bundle> {
     })
 }
 
-fn plan_for(context: &Context, args: &CreateArgs, bundle: &Bundle, host: &Host) -> Result<Plan> {
+fn plan_for(
+    context: &Context,
+    args: &CreateArgs,
+    bundle: &Bundle,
+    host: &Host,
+    more: Option<AddedMount>,
+) -> Result<Plan> {
+    let mut mounts = storage::added(context, &args.mounts, bundle)?;
+    mounts.extend(more);
     let request = Request {
         id: args.id.clone(),
         bundle: bundle.dir.clone(),
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         cgroup_manager: context.cgroup_manager,
-        mounts: storage::added(context, &args.mounts, bundle)?,
+        mounts,
         // For plans that are only shown; `create` opens volumes by their names.
         volume_root: context.volume_root.clone().unwrap_or_default(),
     };

@@ -2,6 +2,7 @@
 
 use super::create::{self, Creation, Sockets, Starter};
 use super::foreground::Foreground;
+use super::notify::Relay;
 use super::record::Record;
 use super::terminal::Terminal;
 use super::{Context, CreateArgs, RunArgs, delete, start};
@@ -12,6 +13,7 @@ use crate::sys::{Call, process};
 use crate::volumes::Remove;
 use crate::{log, trace};
 use anyhow::{Result, bail};
+use std::os::fd::AsFd;
 
 /// Runs a container. In the foreground: forwards signals and the terminal, waits, deletes, and returns the process's
 /// exit code (128+n when signal n ended it). Detached: returns 0 as soon as the program runs.
@@ -43,6 +45,7 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     // Before the program starts: no signal is lost.
     let foreground = if run.detach { Ok(None) } else { Foreground::take_over(terminal).map(Some) };
     let foreground = creation.or_undo(foreground)?;
+    let relay = creation.or_undo(Relay::listen(&creation.entry))?;
     creation.finish(args, sockets.pidfd.as_ref(), ToInit::Start)?;
     let Creation { entry, record, init, dialogue } = creation;
     trace::phase("wait for the program to be executed");
@@ -60,9 +63,12 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
         }
     }
     result?;
-    let Some(foreground) = foreground else { return Ok(0) };
     // Other commands may now work on the container, and one may delete it and create another under its id.
     let entry = entry.unlock()?;
+    let Some(mut foreground) = foreground else {
+        return relay.map_or(Ok(0), |relay| relay.wait(init.pid, init.pidfd.as_fd()).map(|()| 0));
+    };
+    foreground.relay(relay);
     trace::phase("wait for the program's end");
     let code = foreground.wait_for(&init)?;
     trace::phase("delete");

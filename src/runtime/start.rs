@@ -1,6 +1,7 @@
 //! `start`: lets init execute the program, and runs the poststart hooks.
 
 use super::dialogue::hear_start;
+use super::notify::Relay;
 use super::record::Record;
 use super::{Context, create, delete};
 use crate::ipc::{Channel, ToInit, socket};
@@ -10,6 +11,7 @@ use crate::sys::Call;
 use crate::volumes::Remove;
 use crate::{hooks, log, trace};
 use anyhow::{Context as _, Result, bail};
+use std::os::fd::AsFd;
 
 /// Starts a created container. Returns when the program is executed and the poststart hooks have run.
 pub fn start(context: &Context, id: &str) -> Result<()> {
@@ -29,6 +31,7 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     if !record.has_process {
         bail!("cannot start: config.json has no `process`");
     }
+    let relay = Relay::listen(&entry)?.zip(entry.process()?);
     trace::phase("wait for the program to be executed");
     let connection = socket::connect_in(entry.dir(), START_SOCKET).call(|| format!("connect {START_SOCKET}"))?;
     let channel = Channel::over(connection);
@@ -37,7 +40,10 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
         Some(true) => bail!("init was killed before it executed the program"),
         _ => Ok(()),
     });
-    after_start(&entry, &record, pid, started, Remove::No)
+    after_start(&entry, &record, pid, started, Remove::No)?;
+    // Other commands may now work on the container.
+    drop(entry);
+    relay.map_or(Ok(()), |(relay, (pid, end))| relay.wait(pid, end.as_fd()))
 }
 
 /// What follows once init has answered: poststart hooks, or the end that a failed hook asks for.

@@ -238,6 +238,7 @@ impl Entry {
             }
             match unlinkat(self.dir(), name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR) => remove_directory(self.dir(), name).call(|| describe(&name.to_string_lossy()))?,
                 Err(errno) => return Err(errno).call(|| describe(&name.to_string_lossy())),
             }
         }
@@ -245,6 +246,15 @@ impl Entry {
         match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &path, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno).call(|| format!("rmdir {}", path.display())),
+        }
+    }
+
+    /// A directory in the container's directory; `None` if there is no such thing.
+    pub fn directory(&self, name: &str) -> Result<Option<OwnedFd>> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(self.dir(), name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => Ok(None),
+            result => result.call(|| format!("open {name} of container {}", self.id)).map(Some),
         }
     }
 
@@ -303,6 +313,17 @@ impl Entry {
             crate::sys::file::read_small(file.as_fd()).call(|| format!("read {name} of container {}", self.id))?;
         serde_json::from_slice(&json).with_context(|| format!("{name} of container {} is damaged", self.id)).map(Some)
     }
+}
+
+/// Removes a directory that holds nothing but files.
+fn remove_directory(parent: BorrowedFd, name: &std::ffi::CStr) -> nix::Result<()> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut dir = Dir::openat(parent, name, flags, Mode::empty())?;
+    let names: Vec<_> = dir.iter().map(|entry| entry.map(|e| e.file_name().to_owned())).collect::<nix::Result<_>>()?;
+    for file in names.iter().filter(|name| name.as_c_str() != c"." && name.as_c_str() != c"..") {
+        unlinkat(&dir, file.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+    }
+    unlinkat(parent, name, UnlinkatFlags::RemoveDir)
 }
 
 fn mkdir_private(path: &Path) -> nix::Result<()> {

@@ -30,6 +30,7 @@ fn main() {
                 nix::unistd::pause();
             }
         }
+        Some("notify") => notify(rest),
         Some("touch-memory") => touch_memory(number(rest.first())),
         other => {
             eprintln!("probe: no such subcommand: {other:?}");
@@ -95,4 +96,22 @@ fn touch_memory(mib: i32) {
     print_out("touched");
     pause();
     drop(memory);
+}
+
+/// Tells `NOTIFY_SOCKET` that it is ready when the file is there, then waits.
+fn notify(args: &[String]) {
+    let [file] = args else {
+        eprintln!("probe: notify FILE");
+        exit(64);
+    };
+    while !std::path::Path::new(file).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let socket = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|s| s.send_to(b"STATUS=fine\nREADY=1\n", &socket));
+    if let Err(e) = sent {
+        eprintln!("probe: notify {socket}: {e}");
+        exit(1);
+    }
+    pause();
 }
