@@ -17,10 +17,15 @@ pub const RESULTS: &str = "/run/eng/log/results";
 const SIDE: &str = "RVOL_ENGINE_SIDE";
 const DIRECTORY: &str = "RVOL_ENGINE_DIRECTORY";
 
+/// Whether the runtime under test is rvol-runc itself, and not a peer (`RUNTIME=runc`).
+pub fn is_rvol() -> bool {
+    runtime_tests::runtime().kind == runtime_tests::Kind::Rvol
+}
+
 /// Which runtime the sandbox has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Debian's runc.
+    /// Debian's runc, or another peer.
     Theirs,
     /// The one under test.
     Ours,
@@ -107,7 +112,9 @@ fn start(token: &str, directory: &Path, side: &str, runtime: &Path) -> std::proc
     let log = fs::File::create(directory.join("log/suite.log")).expect("make the log");
     let mut shell = Command::new("sh");
     shell.args(["-c", ENTER, "sh", &format!("{token}{side}")]).arg(std::env::current_exe().expect("this program"));
-    shell.args(std::env::args_os().skip(1)).env(SIDE, side).env(DIRECTORY, &directory).stdin(Stdio::null());
+    // A peer under test is not asked for what only rvol-runc has.
+    let kind = if side == "ours" && is_rvol() { "ours" } else { "theirs" };
+    shell.args(std::env::args_os().skip(1)).env(SIDE, kind).env(DIRECTORY, &directory).stdin(Stdio::null());
     // What the sides print would mix.
     shell.stdout(log.try_clone().expect("a second log")).stderr(log);
     shell.spawn().expect("start a sandbox")
