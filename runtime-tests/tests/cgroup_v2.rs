@@ -150,7 +150,7 @@ fn too_little_memory_is_named() {
     needs!(Rvol);
     needs_controllers!("memory");
     let case = limited(json!({ "memory": { "limit": 4096 } }));
-    case.run().fails().says("linux.resources.memory.limit is too small");
+    case.run().fails().says("linux.resources.memory.limit: 4096 bytes are too few");
     case.assert_nothing_left();
 }
 
