@@ -94,7 +94,7 @@ pub fn read_only(s: &Session) -> Check {
 
 pub fn device(s: &Session) -> Check {
     s.is("docker run --rm --device /dev/zero:/dev/mine box sh -c 'head -c 3 /dev/mine | od -An -tx1; ls -l /dev/mine | cut -c1-10'", "00 00 00\ncrw-rw-rw-")?;
-    s.has("docker run --rm --device /dev/fuse:/dev/mine:r box sh -c ': </dev/mine && echo readable; : >>/dev/mine' 2>&1 || true", "readable\nsh: can't create /dev/mine: Operation not permitted")
+    s.has("docker run --rm --device /dev/fuse:/dev/mine:r box sh -c 'exec 2>&1; : </dev/mine && echo readable; : >>/dev/mine' || true", "readable\nsh: can't create /dev/mine: Operation not permitted")
         .map(drop)
 }
 

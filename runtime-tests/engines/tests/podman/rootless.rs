@@ -15,7 +15,8 @@ pub fn exit_codes(s: &Session) -> Check {
 }
 
 pub fn terminal(s: &Session) -> Check {
-    s.is("terminal \"anna 'podman run --rm -it --net=none box tty'\"", "/dev/pts/0")
+    // As in `run::terminal`.
+    s.is("terminal \"anna 'podman run --rm -it --net=none box sh -c \\\"tty; sleep 1\\\"'\"", "/dev/pts/0")
 }
 
 pub fn network(s: &Session) -> Check {
