@@ -16,14 +16,22 @@ pub fn make_rootfs(root: &Path) {
     for directory in ["bin", "proc", "sys", "dev", "etc", "tmp", "root", "data"] {
         fs::create_dir_all(root.join(directory)).expect("make rootfs");
     }
-    fs::copy(busybox(), root.join("bin/busybox")).expect("copy busybox");
-    fs::copy(probe(), root.join("bin/probe")).expect("copy probe");
+    copy_program(busybox(), &root.join("bin/busybox"));
+    copy_program(probe(), &root.join("bin/probe"));
     for applet in APPLETS {
         symlink("busybox", root.join("bin").join(applet)).expect("link applet");
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n")
         .expect("write passwd");
     fs::write(root.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n").expect("write group");
+}
+
+/// Copies a program that is to be executed at once. Another process does it: were the copy open here, a child that another
+/// test is about to execute something in would have it open too, and the kernel executes nothing that somebody writes to
+/// (ETXTBSY).
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("--").args([from, to]).status().expect("execute cp");
+    assert!(copied.success(), "copy {} to {}", from.display(), to.display());
 }
 
 fn busybox() -> &'static Path {

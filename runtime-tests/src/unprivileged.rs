@@ -1,9 +1,9 @@
 //! Containers of an ordinary user.
 
 use crate::case::{Case, chown_tree};
+use crate::payload::copy_program;
 use crate::{command, config, runtime};
 use serde_json::json;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -24,7 +24,7 @@ pub fn case(user: u32) -> Case {
     case.user = Some(user);
     // The checkout may be where the user cannot look.
     let copy = case.dir.join(runtime().path.file_name().expect("a name"));
-    fs::copy(&runtime().path, &copy).expect("copy the runtime");
+    copy_program(&runtime().path, &copy);
     case.binary = Some(copy);
     case.namespace("user").without_namespace("network").unset("/linux/cgroupsPath");
     let own = json!([{ "containerID": 0, "hostID": user, "size": 1 }]);
