@@ -190,6 +190,11 @@ fn block_io_weights() {
     let plain = hierarchy.root.join("blkio.weight").exists();
     needs_machine!(hierarchy.version == Version::V2 || bfq || plain, "this kernel has no weights of block devices");
     let mut case = Case::new();
+    case.pause().create().ok();
+    let directory = hierarchy.of(case.pid());
+    let v2 = ["io.bfq.weight", "io.weight"].iter().any(|file| directory.join(file).exists());
+    needs_machine!(hierarchy.version == Version::V1 || v2, "this kernel has no weights of block devices");
+    case.delete_force().ok();
     case.set("/linux/resources/blockIO/weight", json!(500)).pause().create().ok();
     let directory = hierarchy.of(case.pid());
     let files = [
@@ -376,6 +381,7 @@ fn what_the_machine_has_not_is_an_error_with_its_place() {
 
 #[test]
 fn several_at_once_are_all_set() {
+    needs_machine!(controller("cpuset").is_some(), "no cpuset controller");
     let resources = json!({
         "memory": { "limit": 64 << 20 }, "pids": { "limit": 99 }, "cpu": { "shares": 512, "cpus": "0", "mems": "0" },
     });

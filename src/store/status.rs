@@ -6,7 +6,7 @@ use crate::state::Status;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::Result;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 impl Entry {
     /// The status and, when there is one, the pid of the container's process.
@@ -37,21 +37,14 @@ impl Entry {
         }
     }
 
-    /// Whether the container's process, `pid`, has ended without having executed anything. False also when it is reaped,
-    /// for then nobody can tell.
+    /// Whether the container's process, `pid`, has ended, or is about to, without having executed anything. False also
+    /// when it is reaped, for then nobody can tell. To be asked when init's end of the start connection is closed:
+    /// execve clears the first flag before that, and a process that dies has the second one by then.
     pub fn never_executed(&self, pid: i32) -> Result<bool> {
-        /// `PF_FORKNOEXEC` of `<linux/sched.h>`: "forked but didn't exec".
-        const NO_EXEC: u64 = 0x40;
-        let fd = match pidfd::open(pid) {
-            Err(Errno::ESRCH) => return Ok(false),
-            result => result.call(|| format!("pidfd_open {pid}"))?,
-        };
-        if !pidfd::has_ended(fd.as_fd()).call(|| format!("poll the pidfd of {pid}"))? {
-            return Ok(false);
-        }
-        let Some(init) = self.init()? else { return Ok(false) };
-        let ours = stat(init.pid).filter(|stat| stat.start_time == init.start_time && stat.has_ended());
-        Ok(ours.is_some_and(|stat| stat.flags & NO_EXEC != 0))
+        /// `PF_FORKNOEXEC` ("forked but didn't exec") and `PF_EXITING` of `<linux/sched.h>`.
+        const DYING_UNEXECUTED: u64 = 0x40 | 0x4;
+        let Some(stat) = stat(pid).filter(|s| s.flags & DYING_UNEXECUTED == DYING_UNEXECUTED) else { return Ok(false) };
+        Ok(self.init()?.is_some_and(|init| init.pid == pid && init.start_time == stat.start_time))
     }
 
     /// A pidfd of the container's process, checked against its start time; `None` when it has ended.

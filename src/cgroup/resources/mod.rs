@@ -202,8 +202,12 @@ pub fn settings(place: &str, resources: &Resources, layout: &Layout) -> Result<S
             }
             Some(Home::V2(index)) => {
                 sink.hierarchy = index;
-                sink.need(section.controller.v2().unwrap_or_default(), "");
+                let before = sink.settings.writes.len();
                 (section.v2)(resources, &mut sink);
+                // The first thing that was asked for is what a missing controller is told by.
+                let place = sink.settings.writes.get(before).map_or_else(|| sink.place(""), |w| w.place.clone());
+                let controller = section.controller.v2().unwrap_or_default().into();
+                sink.settings.controllers.push(Needed { controller, place });
             }
             None => sink.absent(section.controller, layout),
         }
