@@ -132,3 +132,36 @@ fn a_missing_pidfd_socket_is_an_error() {
     case.pause().create_with(&["--pidfd-socket", &path]).fails();
     case.assert_nothing_left();
 }
+
+/// The null device of the container in place of the host's: what is on none of its mounts has no name there.
+#[test]
+fn the_null_device_is_the_containers() {
+    let mut case = Case::new();
+    let on_a_mount = |facts: &Facts| {
+        let info = facts.answer("read:/proc/self/fdinfo/0").as_str().expect("text").to_owned();
+        let id = info.lines().find_map(|l| l.strip_prefix("mnt_id:")).expect("a mount").trim().to_owned();
+        let mounts = facts["mounts"].as_array().expect("mounts").clone();
+        mounts.iter().any(|m| m["id"] == id.as_str())
+    };
+    let facts = case.facts(&["read:/proc/self/fdinfo/0", "link:/proc/self/fd/0"]);
+    assert!(on_a_mount(&facts), "{facts:?}");
+    facts.expect(&[("link:/proc/self/fd/0", "/dev/null")]);
+    case.started();
+    assert!(on_a_mount(&case.exec_facts(&[], &["read:/proc/self/fdinfo/0"])));
+}
+
+/// CVE-2026-88265: what is in its place is neither opened for writing nor given away.
+#[test]
+fn a_trap_in_place_of_the_null_device() {
+    let mut case = Case::new();
+    let file = case.make_file("victim", "content");
+    case.bind(&file, "/victim", &[]).args(&["/bin/true"]);
+    case.started();
+    case.exec(&["rm", "/dev/null"]).ok();
+    case.exec(&["ln", "-s", "/victim", "/dev/null"]).ok();
+    let facts = case.exec_facts(&["--user", "1000:1000"], &["link:/proc/self/fd/0"]);
+    facts.expect(&[("link:/proc/self/fd/0", "/dev/null")]);
+    use std::os::unix::fs::MetadataExt;
+    let data = std::fs::metadata(&file).expect("stat");
+    assert_eq!((data.uid(), std::fs::read_to_string(&file).expect("read")), (0, "content".to_owned()));
+}

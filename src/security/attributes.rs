@@ -9,7 +9,10 @@ use crate::sys::credentials::{self, Limit};
 use crate::sys::process::{self, SchedAttr};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, ensure};
-use std::os::fd::AsFd;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{FileStat, Mode, fstat, lstat};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Sets the limits of process `pid` (0: the caller). Raising a hard limit takes CAP_SYS_RESOURCE in the initial user
 /// namespace, so for a container with its own one the runtime sets them from outside.
@@ -138,18 +141,32 @@ pub fn umask(user: &User) {
 }
 
 /// Gives the standard streams to the user, so that a process that is not root can open its own terminal or pipe again
-/// (`/proc/self/fd/1`). `/dev/null` belongs to everybody and stays as it is.
+/// (`/proc/self/fd/1`).
+///
+/// `/dev/null` belongs to everybody: in place of the host's the process gets the container's, as with runc. One that is
+/// on no mount of the container can neither be named by AppArmor nor be dumped by CRIU.
 pub fn own_stdio(user: &User) -> Result<()> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-        let stat = match nix::sys::stat::fstat(fd) {
+    let mut own_null = None;
+    for (number, fd) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().enumerate() {
+        let stat = match fstat(fd) {
             Ok(stat) => stat,
             // A stream may be closed.
             Err(Errno::EBADF) => continue,
             Err(e) => return Err(e).call(|| "fstat of a standard stream".into()),
         };
-        let null = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
-        if null || stat.st_uid == user.uid {
+        if is_null(&stat) {
+            if let Some(null) = own_null.get_or_insert_with(open_null) {
+                let replaced = match number {
+                    0 => dup2_stdin(null.as_fd()),
+                    1 => dup2_stdout(null.as_fd()),
+                    _ => dup2_stderr(null.as_fd()),
+                };
+                replaced.call(|| format!("dup2 /dev/null {number}"))?;
+            }
+            continue;
+        }
+        if stat.st_uid == user.uid {
             continue;
         }
         match process::fchown(fd, Some(user.uid), None) {
@@ -160,6 +177,23 @@ pub fn own_stdio(user: &User) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_null(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3)
+}
+
+/// The container's `/dev/null`, unless something else is at its place (CVE-2026-88265): it is looked at before it is
+/// opened, and again afterwards.
+fn open_null() -> Option<OwnedFd> {
+    let path = "/dev/null";
+    lstat(path).ok().filter(is_null)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let null = nix::fcntl::open(path, flags, Mode::empty()).ok()?;
+    fstat(&null).ok().filter(is_null)?;
+    // It is shared with whoever inherits it.
+    fcntl(&null, FcntlArg::F_SETFL(OFlag::empty())).ok()?;
+    Some(null)
 }
 
 /// Sets the supplementary groups unless those of the caller are to stay, while the caller still has CAP_SETGID.
