@@ -27,9 +27,11 @@ pub fn main(cases: &[Case]) -> i32 {
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let chosen = cases.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| name.contains(w)));
+    // Not below the checkout, whose parents others may not be allowed to search.
+    let dir = tempfile::tempdir().expect("mkdtemp");
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, case) in chosen {
-        let good = in_child(libc::CLONE_NEWNS as u64, || case(&Host::new())) == 0;
+        let good = in_child(libc::CLONE_NEWNS as u64, || case(&Host::new(dir.path()))) == 0;
         println!("test {name} ... {}", if good { "ok" } else { "FAILED" });
         if good { passed += 1 } else { failed.push(*name) }
     }
@@ -37,6 +39,7 @@ pub fn main(cases: &[Case]) -> i32 {
         println!("failed: {}", failed.join(", "));
     }
     println!("{passed} passed, {} failed", failed.len());
+    dir.close().expect("remove the directory of the cases");
     i32::from(!failed.is_empty())
 }
 
@@ -58,18 +61,16 @@ fn exit_status(child: OwnedFd) -> i32 {
     }
 }
 
-/// The machine as a case sees it: mounts are its own, and below `dir` there is a fresh tmpfs.
+/// The machine as a case sees it: mounts are its own, and on `dir` there is a fresh tmpfs.
 pub struct Host {
     pub dir: PathBuf,
 }
 
 impl Host {
-    fn new() -> Host {
+    fn new(dir: &Path) -> Host {
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).expect("private /");
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        std::fs::create_dir_all(&dir).expect("mkdir");
-        let host = Host { dir };
+        let host = Host { dir: dir.to_path_buf() };
         host.mount_tmpfs("");
         for name in ["rootfs/proc", "rootfs/dev", "rootfs/sys", "rootfs/tmp", "rootfs/etc"] {
             host.mkdir(name);
