@@ -6,6 +6,7 @@
 //! When the case goes out of scope, the container is deleted and nothing of it may be left ([`leaks`]).
 //! A test of what a peer cannot do says so with [`needs!`] and is skipped there.
 
+pub mod attack;
 pub mod case;
 pub mod cgroups;
 pub mod command;

@@ -1,9 +1,10 @@
 //! Attacks of a container on a process that is executed in it.
 
+use runtime_tests::attack::binary_survives;
 use runtime_tests::case::Started;
 use runtime_tests::{Case, Facts, json, needs, runtime};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 /// A started container that attacks whatever else is in its pid namespace.
 fn attacker(attack: &[&str], configure: impl FnOnce(&mut Case)) -> (Case, Started) {
@@ -19,24 +20,9 @@ fn attacker(attack: &[&str], configure: impl FnOnce(&mut Case)) -> (Case, Starte
 #[test]
 fn the_binary_cannot_be_overwritten() {
     let (mut case, started) = attacker(&["/bin/probe", "overwrite", "6"], |_| {});
-    // A copy, so that a success hurts nobody.
-    let copy = case.dir.join(runtime().path.file_name().expect("a name"));
-    fs::copy(&runtime().path, &copy).expect("copy the runtime");
-    let before = fs::read(&copy).expect("read");
-    case.binary = Some(copy.clone());
-    let rootfs = case.rootfs();
-    fs::write(rootfs.join("bin/script"), "#!/proc/self/exe\n").expect("write");
-    fs::set_permissions(rootfs.join("bin/script"), fs::Permissions::from_mode(0o755)).expect("chmod");
-    symlink("/proc/self/exe", rootfs.join("bin/link")).expect("symlink");
-    for program in ["/bin/true", "/bin/script", "/bin/link", "/proc/self/exe"] {
-        for _ in 0..5 {
-            case.exec(&[program]);
-        }
-    }
-    started.wait_for_line("done");
-    case.binary = None;
-    assert!(!started.output().contains("WROTE"), "{}", started.output());
-    assert!(before == fs::read(&copy).expect("read"), "the binary has changed");
+    binary_survives(&mut case, &started, |case, program| {
+        case.exec(&[program]);
+    });
 }
 
 /// CVE-2016-9962: what the process has open before it is the program, and its memory.

@@ -105,128 +105,46 @@ fn symlinks_are_not_followed_on_request() {
     check(&[(&["nosymfollow"], &["nosymfollow"], &[]), (&["nosymfollow", "symfollow"], &[], &["nosymfollow"])], tmpfs);
 }
 
+/// The options of the spec for any mount.
+const OPTIONS: &str = "\
+     async atime defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime \
+     noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private relatime ro \
+     rprivate rshared rslave runbindable rw shared silent slave strictatime suid symfollow sync unbindable";
+
+/// Those for whole trees of mounts.
+const OF_TREES: &str = "\
+     ratime rdev rdiratime rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid \
+     rnosymfollow rrelatime rro rrw rstrictatime rsuid rsymfollow";
+
+/// Mounts once with each option, and looks that it is there.
+fn each_is_taken(options: &str, mut mount: impl FnMut(&mut Case, &str, &str)) {
+    let mut case = Case::new();
+    let at = |n: usize| format!("/data/{n}");
+    for (n, option) in options.split(' ').enumerate() {
+        mount(&mut case, &at(n), option);
+    }
+    let facts = case.facts(&[]);
+    for (n, option) in options.split(' ').enumerate() {
+        assert!(facts.has_mount(&at(n)), "{option}");
+    }
+}
+
 #[test]
 fn every_option_of_the_spec_is_taken() {
     needs!(AllMountOptions, NoSymFollow);
-    let mut case = Case::new();
-    let options = [
-        "async",
-        "atime",
-        "defaults",
-        "dev",
-        "diratime",
-        "dirsync",
-        "exec",
-        "iversion",
-        "lazytime",
-        "loud",
-        "mand",
-        "noatime",
-        "nodev",
-        "nodiratime",
-        "noexec",
-        "noiversion",
-        "nolazytime",
-        "nomand",
-        "norelatime",
-        "nostrictatime",
-        "nosuid",
-        "nosymfollow",
-        "private",
-        "relatime",
-        "ro",
-        "rprivate",
-        "rshared",
-        "rslave",
-        "runbindable",
-        "rw",
-        "shared",
-        "silent",
-        "slave",
-        "strictatime",
-        "suid",
-        "symfollow",
-        "sync",
-        "unbindable",
-    ];
-    for (n, option) in options.iter().enumerate() {
-        // iversion is refused by filesystems that have no version counter, which tmpfs has not on all kernels.
-        case.mount(&format!("/data/{n}"), "tmpfs", "tmpfs", &[option]);
-    }
-    let facts = case.facts(&[]);
-    for (n, option) in options.iter().enumerate() {
-        assert!(facts.has_mount(&format!("/data/{n}")), "{option}");
-    }
+    // iversion is refused by filesystems that have no version counter, which tmpfs has not on all kernels.
+    each_is_taken(OPTIONS, |case, at, option| {
+        case.mount(at, "tmpfs", "tmpfs", &[option]);
+    });
 }
 
 #[test]
 fn every_option_of_the_spec_is_taken_on_a_bind() {
     needs!(AllMountOptions, NoSymFollow, RecursiveAttributes);
-    let mut case = Case::new();
-    let source = case.make_dir("source");
-    let options = [
-        "async",
-        "atime",
-        "defaults",
-        "dev",
-        "diratime",
-        "dirsync",
-        "exec",
-        "iversion",
-        "lazytime",
-        "loud",
-        "mand",
-        "noatime",
-        "nodev",
-        "nodiratime",
-        "noexec",
-        "noiversion",
-        "nolazytime",
-        "nomand",
-        "norelatime",
-        "nostrictatime",
-        "nosuid",
-        "nosymfollow",
-        "private",
-        "ratime",
-        "rdev",
-        "rdiratime",
-        "relatime",
-        "rexec",
-        "rnoatime",
-        "rnodev",
-        "rnodiratime",
-        "rnoexec",
-        "rnorelatime",
-        "rnostrictatime",
-        "rnosuid",
-        "rnosymfollow",
-        "ro",
-        "rprivate",
-        "rrelatime",
-        "rro",
-        "rrw",
-        "rslave",
-        "rstrictatime",
-        "rsuid",
-        "rsymfollow",
-        "runbindable",
-        "rw",
-        "silent",
-        "slave",
-        "strictatime",
-        "suid",
-        "symfollow",
-        "sync",
-        "unbindable",
-    ];
-    for (n, option) in options.iter().enumerate() {
-        case.mount(&format!("/data/{n}"), "none", &source, &["rbind", option]);
-    }
-    let facts = case.facts(&[]);
-    for (n, option) in options.iter().enumerate() {
-        assert!(facts.has_mount(&format!("/data/{n}")), "{option}");
-    }
+    each_is_taken(&format!("{OPTIONS} {OF_TREES}"), |case, at, option| {
+        let source = case.make_dir("source");
+        case.mount(at, "none", &source, &["rbind", option]);
+    });
 }
 
 #[test]

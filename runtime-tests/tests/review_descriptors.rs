@@ -11,9 +11,8 @@ fn with_host_root_open(case: &Case, command: &Command) -> Command {
     shell
 }
 
-#[test]
-fn no_fd_leads_a_program_to_the_host() {
-    let mut case = Case::new();
+/// No path through a descriptor of init's is one to a program of the host.
+fn no_fd_leads_to_the_host(mut case: Case) {
     case.make_script("escaped", "echo escaped");
     let program = case.path("escaped");
     for fd in 3..40 {
@@ -27,19 +26,15 @@ fn no_fd_leads_a_program_to_the_host() {
 }
 
 #[test]
+fn no_fd_leads_a_program_to_the_host() {
+    no_fd_leads_to_the_host(Case::new());
+}
+
+#[test]
 fn no_fd_leads_a_program_of_a_user_namespace_to_the_host() {
     let mut case = Case::new();
     case.user_namespace(100_000, 65536);
-    case.make_script("escaped", "echo escaped");
-    let program = case.path("escaped");
-    for fd in 3..40 {
-        let up = "../".repeat(12);
-        case.args(&[&format!("/proc/self/fd/{fd}/{up}{}", &program[1..])]);
-        let command = case.bundle_command("run", &[]);
-        let outcome = case.finish(with_host_root_open(&case, &command));
-        assert!(!outcome.stdout.contains("escaped"), "fd {fd}");
-        outcome.fails();
-    }
+    no_fd_leads_to_the_host(case);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Attacks on the runtime's own processes from a container that shares a pid namespace with a new one.
 
+use runtime_tests::attack::binary_survives;
 use runtime_tests::case::Started;
-use runtime_tests::{Case, Facts, json, needs, runtime};
+use runtime_tests::{Case, Facts, json, needs};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 /// A started container that attacks its neighbours, and a case that joins its pid namespace.
 fn neighbours(attack: &[&str]) -> (Case, Started, Case) {
@@ -20,26 +21,9 @@ fn neighbours(attack: &[&str]) -> (Case, Started, Case) {
 #[test]
 fn the_binary_cannot_be_overwritten() {
     let (_attacker, started, mut case) = neighbours(&["/bin/probe", "overwrite", "6"]);
-    // A copy, so that a success hurts nobody.
-    let copy = case.dir.join(runtime().path.file_name().expect("a name"));
-    fs::copy(&runtime().path, &copy).expect("copy the runtime");
-    let before = fs::read(&copy).expect("read");
-    case.binary = Some(copy.clone());
-
-    let rootfs = case.rootfs();
-    fs::write(rootfs.join("bin/script"), "#!/proc/self/exe\n").expect("write");
-    fs::set_permissions(rootfs.join("bin/script"), fs::Permissions::from_mode(0o755)).expect("chmod");
-    symlink("/proc/self/exe", rootfs.join("bin/link")).expect("symlink");
-    for program in ["/bin/true", "/bin/script", "/bin/link", "/proc/self/exe"] {
-        case.args(&[program]);
-        for _ in 0..5 {
-            case.run();
-        }
-    }
-    started.wait_for_line("done");
-    case.binary = None;
-    assert!(!started.output().contains("WROTE"), "{}", started.output());
-    assert!(before == fs::read(&copy).expect("read"), "the binary has changed");
+    binary_survives(&mut case, &started, |case, program| {
+        case.args(&[program]).run();
+    });
 }
 
 /// CVE-2016-9962: the fds of the runtime's process that has joined the pid namespace already.

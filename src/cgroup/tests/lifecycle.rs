@@ -190,15 +190,7 @@ fn a_failing_create_leaves_nothing() {
 
 #[test]
 fn no_cgroups_matter_only_when_asked_for() {
-    let host = Host {
-        kernel: (6, 1),
-        uid: 1000,
-        gid: 1000,
-        in_user_namespace: false,
-        has_user_systemd: false,
-        cgroup: CgroupMode::None,
-        cgroup_root: "/sys/fs/cgroup".into(),
-    };
+    let host = Host { uid: 1000, gid: 1000, cgroup: CgroupMode::None, ..Host::example() };
     let default = Cgroup { place: Place::Default, ..at("demo") };
     let created = made(&default, &host);
     assert!(created.record().is_none() && created.into_fd().is_none());

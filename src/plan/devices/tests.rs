@@ -1,5 +1,4 @@
 use super::*;
-use crate::host::CgroupMode;
 use serde_json::{Value, json};
 
 struct Planned {
@@ -10,15 +9,7 @@ struct Planned {
 
 fn plan_on(config: Value, user: Namespace) -> Planned {
     let spec: Spec = serde_json::from_value(config).unwrap();
-    let host = Host {
-        kernel: (6, 12),
-        uid: 0,
-        gid: 0,
-        in_user_namespace: false,
-        has_user_systemd: false,
-        cgroup: CgroupMode::Unified,
-        cgroup_root: "/sys/fs/cgroup".into(),
-    };
+    let host = Host { kernel: (6, 12), ..Host::example() };
     let namespaces = Namespaces { user, ..Namespaces::default() };
     let targets: Vec<_> = spec.mounts().iter().flatten().map(|mount| clean(mount.destination())).collect();
     let taken: Vec<_> = targets.iter().map(PathBuf::as_path).collect();

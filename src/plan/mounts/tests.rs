@@ -22,15 +22,7 @@ struct Planned {
 
 impl Case {
     fn new() -> Case {
-        let host = Host {
-            kernel: (6, 12),
-            uid: 0,
-            gid: 0,
-            in_user_namespace: false,
-            has_user_systemd: false,
-            cgroup: CgroupMode::Unified,
-            cgroup_root: "/sys/fs/cgroup".into(),
-        };
+        let host = Host { kernel: (6, 12), ..Host::example() };
         let namespaces = Namespaces { mount: Namespace::New, network: Namespace::New, ..Namespaces::default() };
         let cgroup = Cgroup { path: "/demo".into(), ..Cgroup::default() };
         Case { host, namespaces, cgroup, added: Vec::new() }
