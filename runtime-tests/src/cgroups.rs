@@ -6,6 +6,7 @@
 use crate::Case;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,4 +160,75 @@ pub fn block_device() -> Option<(u32, u32)> {
     let text = fs::read_to_string(Path::new("/sys/block").join(names.first()?).join("dev")).ok()?;
     let (major, minor) = text.trim().split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The file of a cgroup that a weight of all block devices goes to, and what it says then; `None`: this kernel has none.
+pub fn weight_file(cgroup: &Path, weight: u64) -> Option<(&'static str, String)> {
+    let files = [
+        ("blkio.weight", weight.to_string()),
+        ("blkio.bfq.weight", weight.to_string()),
+        ("io.bfq.weight", format!("default {weight}")),
+        ("io.weight", format!("default {}", v2_weight(weight))),
+    ];
+    files.into_iter().find(|(file, _)| cgroup.join(file).exists())
+}
+
+/// The file of a cgroup that a weight of one device goes to.
+pub fn weight_device_file(cgroup: &Path) -> Option<&'static str> {
+    let files = ["blkio.weight_device", "blkio.bfq.weight_device", "io.bfq.weight", "io.weight"];
+    files.into_iter().find(|file| cgroup.join(file).exists())
+}
+
+/// What [`weight_device_file`] says of a weight of `linux.resources`.
+pub fn device_weight(file: &str, weight: u64) -> String {
+    if file == "io.weight" { v2_weight(weight) } else { weight }.to_string()
+}
+
+/// 10 to 1000 onto 1 to 10000.
+fn v2_weight(weight: u64) -> u64 {
+    1 + (weight - 10) * 9999 / 990
+}
+
+/// What a file with a line for each device says of this one.
+pub fn line_of_device(cgroup: &Path, file: &str, (major, minor): (u32, u32)) -> Option<String> {
+    let text = read(cgroup, file)?;
+    let device = format!("{major}:{minor} ");
+    text.lines().find_map(|line| line.strip_prefix(&device)).map(str::to_owned)
+}
+
+/// A loop device whose scheduler is bfq, which knows weights; it goes with this value.
+pub struct WeighedDisk {
+    pub number: (u32, u32),
+    device: String,
+    /// The file that names its scheduler, and the one that it had.
+    scheduler: (PathBuf, String),
+}
+
+impl WeighedDisk {
+    /// `None`: the machine has no loop devices, or no bfq.
+    pub fn new(case: &Case) -> Option<WeighedDisk> {
+        let file = case.dir.join("disk");
+        fs::File::create(&file).and_then(|file| file.set_len(1 << 20)).expect("make a disk");
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(&file).output().ok()?;
+        let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let name = device.strip_prefix("/dev/").filter(|_| output.status.success())?;
+        let place = Path::new("/sys/block").join(name);
+        let text = fs::read_to_string(place.join("dev")).expect("a device has a number");
+        let (major, minor) = text.trim().split_once(':').expect("a number has two parts");
+        let number = (major.parse().expect("a number"), minor.parse().expect("a number"));
+        let file = place.join("queue/scheduler");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        // The one in use is in brackets.
+        let used = text.split(['[', ']']).nth(1).unwrap_or("none").to_owned();
+        let disk = WeighedDisk { number, device, scheduler: (file, used) };
+        fs::write(&disk.scheduler.0, "bfq").ok().map(|()| disk)
+    }
+}
+
+impl Drop for WeighedDisk {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.scheduler.0, &self.scheduler.1);
+        let done = Command::new("losetup").args(["--detach", &self.device]).status();
+        assert!(std::thread::panicking() || done.is_ok_and(|s| s.success()), "detach {}", self.device);
+    }
 }

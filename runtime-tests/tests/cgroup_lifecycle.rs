@@ -3,7 +3,7 @@
 use runtime_tests::cgroups::{Hierarchy, Version, controller, hierarchies, unified};
 use runtime_tests::features::skip;
 use runtime_tests::leaks::cgroups;
-use runtime_tests::{Case, json, needs, needs_machine, waiting};
+use runtime_tests::{Case, Outcome, json, needs, needs_machine, waiting};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -274,16 +274,24 @@ impl NonBlock for fs::OpenOptions {
     }
 }
 
+/// `create` where nobody makes a cgroup; the container is in the caller's.
+fn create_without_a_cgroup(case: &Case) -> Outcome {
+    case.write_config();
+    let mut command = case.command();
+    command.args(["--cgroup-manager=disabled", "create", "--bundle"]).arg(case.bundle()).arg(&case.id);
+    let outcome = case.finish(command).ok();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert_eq!(fs::read_to_string(format!("/proc/{}/cgroup", case.pid())).unwrap(), own);
+    outcome
+}
+
 #[test]
 fn no_cgroup_where_none_is_wanted() {
     needs!(Rvol);
     let mut case = Case::new();
-    case.pause().unset("/linux/cgroupsPath").write_config();
-    let mut command = case.command();
-    command.args(["--cgroup-manager=disabled", "create", "--bundle"]).arg(case.bundle()).arg(&case.id);
-    case.finish(command).ok();
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-    assert_eq!(fs::read_to_string(format!("/proc/{}/cgroup", case.pid())).unwrap(), own);
+    case.pause().unset("/linux/cgroupsPath");
+    let outcome = create_without_a_cgroup(&case);
+    assert_eq!(outcome.stderr, "", "no limit is asked for");
     case.delete_force().ok();
     case.assert_nothing_left();
 }
@@ -292,10 +300,9 @@ fn no_cgroup_where_none_is_wanted() {
 fn who_disables_cgroups_has_disabled_limits() {
     needs!(Rvol);
     let mut case = Case::new();
-    case.pause().set("/linux/resources/pids/limit", json!(7)).write_config();
-    let mut command = case.command();
-    command.args(["--cgroup-manager=disabled", "create", "--bundle"]).arg(case.bundle()).arg(&case.id);
-    case.finish(command).ok();
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-    assert_eq!(fs::read_to_string(format!("/proc/{}/cgroup", case.pid())).unwrap(), own);
+    case.pause().set("/linux/resources/pids/limit", json!(7));
+    case.set("/linux/resources/cpu", json!({ "cpus": "0", "shares": 512 }));
+    let stderr = create_without_a_cgroup(&case).stderr;
+    let warning = "linux.resources: the limits are not applied (--cgroup-manager=disabled): cpu, pids";
+    assert!(stderr.trim_end().ends_with(warning) && stderr.lines().count() == 1, "{stderr}");
 }

@@ -1,7 +1,8 @@
 //! `linux.resources`, each value read back from the files of a real container's cgroup. docs/cgroups.md names the rows.
 
 use runtime_tests::cgroups::{
-    Expected, Version, block_device, controller, expect, hierarchies, is_v2_only, read, unified,
+    Expected, Version, WeighedDisk, block_device, controller, device_weight, expect, hierarchies, is_v2_only,
+    line_of_device, read, unified, weight_device_file, weight_file,
 };
 use runtime_tests::features::skip;
 use runtime_tests::{Case, Value, json, needs, needs_machine};
@@ -186,25 +187,35 @@ fn no_tasks_is_a_limit() {
 #[test]
 fn block_io_weights() {
     let Some(hierarchy) = controller("blkio") else { return skip("no blkio or io controller") };
-    let bfq = hierarchy.root.join("blkio.bfq.weight").exists();
-    let plain = hierarchy.root.join("blkio.weight").exists();
-    needs_machine!(hierarchy.version == Version::V2 || bfq || plain, "this kernel has no weights of block devices");
     let mut case = Case::new();
     case.pause().create().ok();
-    let directory = hierarchy.of(case.pid());
-    let v2 = ["io.bfq.weight", "io.weight"].iter().any(|file| directory.join(file).exists());
-    needs_machine!(hierarchy.version == Version::V1 || v2, "this kernel has no weights of block devices");
+    let there = weight_file(&hierarchy.of(case.pid()), 500);
     case.delete_force().ok();
+    needs_machine!(there.is_some(), "this kernel has no weights of block devices");
     case.set("/linux/resources/blockIO/weight", json!(500)).pause().create().ok();
     let directory = hierarchy.of(case.pid());
-    let files = [
-        ("blkio.weight", "500"),
-        ("blkio.bfq.weight", "500"),
-        ("io.bfq.weight", "default 500"),
-        ("io.weight", "default 4950"),
-    ];
-    let found = files.iter().find(|(file, _)| directory.join(file).exists()).expect("a file of weights");
-    assert_eq!(read(&directory, found.0).as_deref(), Some(found.1), "{}", found.0);
+    let (file, expected) = weight_file(&directory, 500).expect("it was there");
+    assert_eq!(read(&directory, file), Some(expected), "{file}");
+}
+
+#[test]
+fn block_io_weights_by_device() {
+    needs!(Rvol);
+    let Some(hierarchy) = controller("blkio") else { return skip("no blkio or io controller") };
+    let mut case = Case::new();
+    case.pause().create().ok();
+    let there = weight_device_file(&hierarchy.of(case.pid()));
+    case.delete_force().ok();
+    let Some(file) = there else { return skip("this kernel has no weights of devices") };
+    let Some(disk) = WeighedDisk::new(&case) else { return skip("no loop device that can have the scheduler bfq") };
+    let (major, minor) = disk.number;
+    let list = json!([{ "major": major, "minor": minor, "weight": 300 }]);
+    case.set("/linux/resources/blockIO", json!({ "weight": 200, "weightDevice": list })).create().ok();
+    let directory = hierarchy.of(case.pid());
+    assert_eq!(line_of_device(&directory, file, disk.number), Some(device_weight(file, 300)), "{file}");
+    let (file, expected) = weight_file(&directory, 200).expect("it was there");
+    let text = read(&directory, file).unwrap_or_default();
+    assert_eq!(text.lines().next(), Some(expected.as_str()), "{file}");
 }
 
 #[test]

@@ -185,17 +185,10 @@ fn block_io() {
 fn block_io_weight() {
     needs_controllers!("io");
     let names = limited(json!({})).facts(&["list:/sys/fs/cgroup"]).answer("list:/sys/fs/cgroup").to_string();
-    let device =
-        |weight: u64| disk().map(|(major, minor)| json!([{ "major": major, "minor": minor, "weight": weight }]));
     let weight = json!({ "blockIO": { "weight": 500 } });
     match () {
         () if names.contains("io.bfq.weight") => expect(weight, &[("io.bfq.weight", "default 500")]),
-        () if names.contains("io.weight") => {
-            expect(weight, &[("io.weight", "default 4950")]);
-            let Some((device, (major, minor))) = device(1000).zip(disk()) else { return };
-            let both = json!({ "blockIO": { "weight": 10, "weightDevice": device } });
-            expect(both, &[("io.weight", &format!("default 1\n{major}:{minor} 10000"))]);
-        }
+        () if names.contains("io.weight") => expect(weight, &[("io.weight", "default 4950")]),
         () => {
             limited(weight).run().fails().says("linux.resources.blockIO.weight");
         }

@@ -1,6 +1,6 @@
 //! `update`: by flags, by JSON, and what it refuses.
 
-use runtime_tests::cgroups::{self, Expected, Version, block_device, controller, expect};
+use runtime_tests::cgroups::{self, Expected, Version, WeighedDisk, block_device, controller, expect};
 use runtime_tests::{Case, Outcome, features::skip, json, needs, needs_machine};
 use std::process::Stdio;
 
@@ -244,23 +244,48 @@ fn limits_by_device() {
 
 #[test]
 fn weights_of_block_devices() {
-    let weight =
-        controller("blkio").map(|h| h.root.join("blkio.bfq.weight").exists() || h.root.join("blkio.weight").exists());
-    needs_machine!(weight == Some(true) || cgroups::is_v2_only(), "no scheduler with weights");
+    let Some(hierarchy) = controller("blkio") else { return skip("no blkio or io controller") };
     let mut case = Case::new();
     waiting_container(&mut case);
-    let names = ["io.bfq.weight", "io.weight"].map(|name| controller("blkio").unwrap().of(case.pid()).join(name));
-    if cgroups::is_v2_only() && !names.iter().any(|name| name.exists()) {
+    let directory = hierarchy.of(case.pid());
+    let Some((file, expected)) = cgroups::weight_file(&directory, 500) else {
         update(&case, &["--blkio-weight", "500"]).fails().says("blockIO.weight: open ");
         return;
-    }
+    };
     update(&case, &["--blkio-weight", "500"]).ok();
-    let bfq = controller("blkio").is_some_and(|h| h.root.join("blkio.bfq.weight").exists());
-    let v1 = if bfq { "blkio.bfq.weight" } else { "blkio.weight" };
-    let directory = controller("blkio").unwrap().of(case.pid());
-    let has_bfq = directory.join("io.bfq.weight").exists();
-    let v2 = if has_bfq { ("io.bfq.weight", "default 500") } else { ("io.weight", "default 4950") };
-    expect("blkio", (v1, "500"), v2).check(&case);
+    assert_eq!(cgroups::read(&directory, file), Some(expected), "{file}");
+}
+
+#[test]
+fn weights_by_device() {
+    needs!(Rvol);
+    let Some(hierarchy) = controller("blkio") else { return skip("no blkio or io controller") };
+    let mut case = Case::new();
+    waiting_container(&mut case);
+    let directory = hierarchy.of(case.pid());
+    let Some(file) = cgroups::weight_device_file(&directory) else {
+        return skip("this kernel has no weights of devices");
+    };
+    let Some(disk) = WeighedDisk::new(&case) else { return skip("no loop device that can have the scheduler bfq") };
+    let (major, minor) = disk.number;
+    let weights = |weight: u64| {
+        let list = json!([{ "major": major, "minor": minor, "weight": weight }]);
+        json!({ "blockIO": { "weightDevice": list } }).to_string()
+    };
+    let line = || cgroups::line_of_device(&directory, file, disk.number);
+    for weight in [300, 700] {
+        update_by_stdin(&case, &weights(weight)).ok();
+        assert_eq!(line(), Some(cgroups::device_weight(file, weight)), "{file}");
+    }
+    // What was there comes back when something else is refused.
+    let refused = |weight: u64| weights(weight).replacen('{', r#"{"cpu":{"cpus":"4000"},"#, 1);
+    update_by_stdin(&case, &refused(400)).fails();
+    assert_eq!(line(), Some(cgroups::device_weight(file, 700)));
+    case.delete_force().ok();
+    case.create().ok();
+    let directory = hierarchy.of(case.pid());
+    update_by_stdin(&case, &refused(400)).fails();
+    assert_eq!(cgroups::line_of_device(&directory, file, disk.number), None);
 }
 
 #[test]
@@ -303,6 +328,34 @@ fn devices_change_only_when_others_are_given() {
     let all = json!({ "devices": [{ "allow": true, "access": "rwm" }] });
     update_by_stdin(&case, &all.to_string()).ok();
     asks(answers + 3, "open");
+}
+
+#[test]
+fn device_rules_change_without_a_window() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let nothing = json!({ "allow": false, "access": "rwm" });
+    let everything = json!({ "allow": true, "access": "rwm" });
+    let log = |allow: bool| json!({ "allow": allow, "type": "c", "major": 1, "minor": 11, "access": "r" });
+    case.set("/linux/resources/devices", json!([nothing]));
+    case.script("trap 'echo whole; exit' TERM; echo ready; while :; do : </dev/null || { echo broken; exit 1; }; done");
+    let started = case.create_and_start();
+    started.wait_for_line("ready");
+    // Exceptions come and go, and the default changes to and fro.
+    let lists = [
+        json!([nothing, log(true)]),
+        json!([nothing]),
+        json!([nothing, { "allow": true, "type": "c", "major": 1, "access": "rwm" }]),
+        json!([everything]),
+        json!([everything, log(false)]),
+        json!([nothing, log(true)]),
+    ];
+    for devices in lists.iter().cycle().take(120) {
+        update_by_stdin(&case, &json!({ "devices": devices }).to_string()).ok();
+    }
+    assert_eq!(case.status(), "running", "{}", started.output());
+    case.kill("TERM").ok();
+    started.wait_for_line("whole");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn undo(file: &str, value: &str, text: &str) -> String {
             let known = text.lines().find(|line| line.split(' ').next() == Some(device));
             let none = match file {
                 "io.max" => "rbps=max wbps=max riops=max wiops=max",
-                "io.weight" => "default",
+                "io.weight" | "io.bfq.weight" | "blkio.bfq.weight_device" => "default",
                 _ => "0",
             };
             known.map_or_else(|| format!("{device} {none}"), str::to_owned)
@@ -121,6 +121,9 @@ mod tests {
             ),
             ("io.weight", "4950", "default 100\n8:0 200\n", "default 100"),
             ("io.weight", "8:0 7", "default 100\n", "8:0 default"),
+            ("io.bfq.weight", "8:0 7", "default 100\n8:0 9\n", "8:0 9"),
+            ("io.bfq.weight", "8:0 7", "default 100\n", "8:0 default"),
+            ("blkio.bfq.weight_device", "8:0 7", "default 100\n", "8:0 default"),
         ];
         for (file, value, text, written) in cases {
             assert_eq!(undo(file, value, text), written, "{file} {text:?}");

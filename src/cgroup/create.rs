@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::group::{self, Group, field};
 use super::place::place;
 use super::record::{Membership, Record, Version, open_groups};
-use super::resources::{self, Layout, Settings, Write};
+use super::resources::{self, Layout, Settings, Standing, Write};
 use super::unit::Attachment;
 use super::update::refuse;
 use super::{apply, controllers, delegate, devices, systemd};
@@ -128,7 +128,7 @@ fn settle(cgroup: &Cgroup, privileged: bool, members: &[Membership], groups: &[G
     // Without privilege no device can be made, and its programs cannot be loaded.
     if privileged {
         let policy = Policy::new(&resources.devices);
-        resources::add_devices(&mut settings, policy, &layout, true).map_err(|p| refuse(&[p]))?;
+        resources::add_devices(&mut settings, policy, &layout, &Standing::Fresh).map_err(|p| refuse(&[p]))?;
     }
     Ok(settings)
 }

@@ -65,6 +65,16 @@ impl Record {
         Ok(false)
     }
 
+    /// There is a cgroup that can stop the container.
+    pub(super) fn can_freeze(&self) -> Result<bool> {
+        for (group, _) in self.freezers()? {
+            if group.exists()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The cgroups that can stop the container, cgroup v2 first.
     fn freezers(&self) -> Result<Vec<(Group, Version)>> {
         let mut found = Vec::with_capacity(2);

@@ -1,8 +1,9 @@
 //! New limits for a running container.
 
 use super::create::layout;
+use super::group::Group;
 use super::record::{Record, Version};
-use super::resources::{self, Settings, Write};
+use super::resources::{self, Rules, Settings, Standing, Write};
 use super::{apply, controllers, devices, systemd};
 use crate::plan::Problem;
 use crate::plan::resources::limits::{Limit, Memory};
@@ -10,6 +11,15 @@ use crate::plan::resources::{Policy, Resources};
 use crate::sys::Call;
 use anyhow::{Context, Result, anyhow, bail};
 use std::os::fd::AsFd;
+
+/// What an update leaves behind.
+#[derive(Default)]
+struct Trail {
+    /// Writes that bring back the values that were there.
+    before: Vec<Write>,
+    /// What could not be done and need not be.
+    notes: Vec<String>,
+}
 
 impl Record {
     /// Changes what `change` names; `current` is what the container has, as it was planned or returned last.
@@ -24,12 +34,11 @@ impl Record {
         if change.memory != Memory::default() {
             agree(&next.memory, &change.memory)?;
         }
-        let (mut before, mut notes) = (Vec::new(), Vec::new());
-        let Err(e) = self.apply_changed(&next, change, &mut before, &mut notes) else { return Ok((next, notes)) };
+        let mut trail = Trail::default();
+        let Err(e) = self.lead(current, &next, change, &mut trail) else { return Ok((next, trail.notes)) };
         // What `current` knows nothing of had a value all the same.
-        let undone = self
-            .apply_changed(current, change, &mut Vec::new(), &mut Vec::new())
-            .and_then(|()| self.write_back(&before));
+        let undone =
+            self.lead(&next, current, change, &mut Trail::default()).and_then(|()| self.write_back(&trail.before));
         match undone {
             Ok(()) => Err(e),
             Err(undo) => Err(e.context(format!("the old limits could not be set again: {undo:#}"))),
@@ -44,15 +53,9 @@ impl Record {
         Ok(())
     }
 
-    /// Writes the sections of `all` that `change` touches. `before` gets what brings back the values that were there.
-    fn apply_changed(
-        &self,
-        all: &Resources,
-        change: &Resources,
-        before: &mut Vec<Write>,
-        notes: &mut Vec<String>,
-    ) -> Result<()> {
-        let mut touched = all.only_sections_of(change);
+    /// Writes the sections of `to` that `change` touches, in a cgroup that has `from`.
+    fn lead(&self, from: &Resources, to: &Resources, change: &Resources, trail: &mut Trail) -> Result<()> {
+        let mut touched = to.only_sections_of(change);
         if self.unit.is_some() {
             touched = systemd::rounded(&touched);
         }
@@ -60,34 +63,71 @@ impl Record {
         let groups = super::record::open_groups(&self.mounts, &self.path, members)?;
         let layout = layout(&touched, members, &groups)?;
         let mut settings = resources::settings("", &touched, &layout).map_err(|p| refuse(&p))?;
-        let policy = (!change.devices.is_empty()).then(|| Policy::new(&all.devices));
-        if let Some(policy) = policy.clone() {
-            resources::add_devices(&mut settings, policy, &layout, false).map_err(|p| refuse(&[p]))?;
+        let policy = (!change.devices.is_empty()).then(|| Policy::new(&to.devices));
+        let Some(policy) = policy else { return self.write_all(&settings, &groups, &touched, None, trail) };
+        let now = match layout.devices() {
+            Some(index) => device_rules(&groups[index], &Policy::new(&from.devices))?,
+            None => Standing::Fresh,
+        };
+        resources::add_devices(&mut settings, policy.clone(), &layout, &now).map_err(|p| refuse(&[p]))?;
+        // systemd writes the default of v1 every time.
+        let resets = settings.reset_devices() || (layout.devices().is_some() && self.unit.is_some());
+        let held = if resets { self.hold()? } else { false };
+        let written = self.write_all(&settings, &groups, &touched, Some(&policy), trail);
+        if held {
+            self.thaw()?;
         }
+        written
+    }
+
+    /// Stops the container, for a change that cannot be made at once. False: it stands still already, or cannot be stopped
+    /// by any cgroup.
+    fn hold(&self) -> Result<bool> {
+        if !self.can_freeze()? || self.is_frozen()? {
+            return Ok(false);
+        }
+        self.freeze().context("stop the container while its device rules are changed")?;
+        Ok(true)
+    }
+
+    fn write_all(
+        &self,
+        settings: &Settings,
+        groups: &[Group],
+        touched: &Resources,
+        policy: Option<&Policy>,
+        trail: &mut Trail,
+    ) -> Result<()> {
         for (index, group) in groups.iter().enumerate() {
-            if members[index].version == Version::V2 {
-                controllers::enable(group, &[], &settings.controllers, notes)?;
+            if self.hierarchies[index].version == Version::V2 {
+                controllers::enable(group, &[], &settings.controllers, &mut trail.notes)?;
             }
             let writes = || settings.writes.iter().filter(|w| w.hierarchy == index);
-            before.extend(apply::snapshot(group, writes())?);
-            apply::apply(group, writes(), notes)?;
+            trail.before.extend(apply::snapshot(group, writes())?);
+            apply::apply(group, writes(), &mut trail.notes)?;
         }
         if let Some(unit) = &self.unit {
             // Or it would write the old values when it reloads. Its device program gives way to ours below.
-            let v1 = members.iter().any(|m| m.version == Version::V1);
+            let v1 = self.hierarchies.iter().any(|m| m.version == Version::V1);
             let mode = if v1 { systemd::Mode::V1 } else { systemd::Mode::V2 };
-            notes.extend(unit.update(&touched, policy.as_ref(), mode)?);
+            trail.notes.extend(unit.update(touched, policy, mode)?);
         }
-        self.replace_devices(&settings, &groups)
+        self.replace_devices(settings, groups)
     }
 
-    fn replace_devices(&self, settings: &Settings, groups: &[super::group::Group]) -> Result<()> {
+    fn replace_devices(&self, settings: &Settings, groups: &[Group]) -> Result<()> {
         let v2 = self.hierarchies.iter().position(|m| m.version == Version::V2);
         let (Some(policy), Some(index)) = (&settings.devices, v2) else { return Ok(()) };
         let group = &groups[index];
         let directory = group.directory().call(|| format!("open {}", group.shown().display()))?;
         devices::replace(policy, directory.as_fd()).context("devices")
     }
+}
+
+/// What a v1 cgroup permits now; `planned` is what it was given last.
+fn device_rules(group: &Group, planned: &Policy) -> Result<Standing> {
+    let list = group.read("devices.list").call(|| format!("read {}/devices.list", group.shown().display()))?;
+    Ok(Standing::InForce(Rules::read(&list, planned)?))
 }
 
 /// A new value may not fit the one that is there.

@@ -93,13 +93,18 @@ pub fn plan(
     };
     let linux = spec.linux().as_ref();
     let resources = linux.and_then(|l| l.resources().as_ref());
+    let resources: Resources = resources.map(|r| read(PLACE, r, problems, warnings)).unwrap_or_default();
+    if request.cgroup_manager == Manager::Disabled && resources.has_limits() {
+        let sections = resources.limited_sections().collect::<Vec<_>>().join(", ");
+        warnings.push(format!("{PLACE}: the limits are not applied (--cgroup-manager=disabled): {sections}"));
+    }
     Cgroup {
         manager: request.cgroup_manager,
         path,
         place,
         unit,
         owner: linux.and_then(|linux| owner(spec, linux)),
-        resources: resources.map(|r| read(PLACE, r, problems, warnings)).unwrap_or_default(),
+        resources,
     }
 }
 

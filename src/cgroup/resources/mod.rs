@@ -3,6 +3,7 @@
 //! A controller is in a v1 hierarchy or in cgroup v2, also on a machine that has both; each section of the config goes
 //! to where its controller is.
 
+mod devices;
 mod v1;
 mod v2;
 
@@ -12,6 +13,8 @@ mod tests;
 use crate::plan::resources::devices::Policy;
 use crate::plan::resources::limits::Resources;
 use crate::plan::{Problem, Requirement};
+
+pub use devices::{Rules, Standing};
 
 /// Values of the config that systemd gets as cgroup v2 does.
 pub use v2::{io_weight, swap, weight_of_shares};
@@ -41,6 +44,13 @@ pub struct Settings {
     pub controllers: Vec<Needed>,
     /// Device rules that cgroup v2 needs as a program.
     pub devices: Option<Policy>,
+}
+
+impl Settings {
+    /// The default for devices of a v1 cgroup is changed, which takes all exceptions with it for a moment.
+    pub fn reset_devices(&self) -> bool {
+        self.writes.iter().any(|w| w.choices[0].0.starts_with("devices.") && w.choices[0].1 == "a")
+    }
 }
 
 /// A controller, and the place in the config that asks for it.
@@ -116,6 +126,14 @@ impl Layout {
         match controller.v2() {
             Some(name) if given(name) => Some(Home::V2(*index)),
             None if controller == Controller::Devices => Some(Home::V2(*index)),
+            _ => None,
+        }
+    }
+
+    /// The v1 hierarchy with the device rules.
+    pub fn devices(&self) -> Option<usize> {
+        match self.find(Controller::Devices) {
+            Some(Home::V1(index)) => Some(index),
             _ => None,
         }
     }
@@ -225,8 +243,8 @@ pub fn settings(place: &str, resources: &Resources, layout: &Layout) -> Result<S
     if sink.problems.is_empty() { Ok(sink.settings) } else { Err(sink.problems) }
 }
 
-/// Adds the device rules. `fresh`: the cgroup is new and still allows what its parent allows.
-pub fn add_devices(settings: &mut Settings, policy: Policy, layout: &Layout, fresh: bool) -> Result<(), Problem> {
+/// Adds the device rules. `now`: what a cgroup of v1 permits before.
+pub fn add_devices(settings: &mut Settings, policy: Policy, layout: &Layout, now: &Standing) -> Result<(), Problem> {
     let mut sink = Sink {
         prefix: "linux.resources.".into(),
         section: "devices",
@@ -237,7 +255,7 @@ pub fn add_devices(settings: &mut Settings, policy: Policy, layout: &Layout, fre
     match layout.find(Controller::Devices) {
         Some(Home::V1(index)) => {
             sink.hierarchy = index;
-            v1::devices(&policy, fresh, &mut sink);
+            devices::writes(&policy, now, &mut sink);
             settings.writes.append(&mut sink.settings.writes);
         }
         Some(Home::V2(_)) => settings.devices = Some(policy),

@@ -194,7 +194,7 @@ fn a_hybrid_machine_uses_both() {
 fn v1_devices_are_a_default_and_exceptions() {
     let lines = |json: &str| {
         let mut settings = Settings::default();
-        add_devices(&mut settings, Policy::new(&resources(json).devices), &v1(), true)
+        add_devices(&mut settings, Policy::new(&resources(json).devices), &v1(), &Standing::Fresh)
             .map(|()| {
                 settings.writes.iter().map(|w| format!("{} {}", w.choices[0].0, w.choices[0].1)).collect::<Vec<_>>()
             })

@@ -1,7 +1,6 @@
 //! The files of cgroup v1.
 
 use super::Sink;
-use crate::plan::resources::devices::{DeviceRule, DeviceType, Policy};
 use crate::plan::resources::limits::{Limit, PerDevice, Resources};
 
 /// v1 writes "no limit" as -1.
@@ -129,39 +128,4 @@ pub fn net_prio(resources: &Resources, sink: &mut Sink) {
     for (index, (name, priority)) in resources.network.priorities.iter().enumerate() {
         sink.put(&format!("priorities[{index}]"), "net_prio.ifpriomap", format!("{name} {priority}"));
     }
-}
-
-/// v1 has a default for all devices, and exceptions from it.
-pub fn devices(policy: &Policy, fresh: bool, sink: &mut Sink) {
-    let (given, own) = match policy.flat() {
-        Ok(flat) => flat,
-        Err(rule) => {
-            let verb = if rule.allow { "allow" } else { "deny" };
-            return sink.problem("", format!("cgroup v1 cannot {verb} {} after the rules before it", rule.text()));
-        }
-    };
-    let exception = if policy.allow { "devices.deny" } else { "devices.allow" };
-    match policy.allow {
-        false => drop(sink.put("", "devices.deny", "a")),
-        true if !fresh => drop(sink.put("", "devices.allow", "a")),
-        true => {}
-    }
-    for rule in given.iter().flat_map(typed) {
-        sink.put("", exception, rule.text());
-    }
-    for rule in own.iter().flat_map(typed) {
-        let write = sink.put("", exception, rule.text());
-        write.best_effort("the parent cgroup may allow less");
-    }
-}
-
-/// v1 takes the type `a` for everything and ignores the rest of the line.
-fn typed(rule: &DeviceRule) -> impl Iterator<Item = DeviceRule> + use<> {
-    let rule = *rule;
-    let kinds: &[DeviceType] = match rule.kind {
-        DeviceType::All => &[DeviceType::Block, DeviceType::Char],
-        DeviceType::Block => &[DeviceType::Block],
-        DeviceType::Char => &[DeviceType::Char],
-    };
-    kinds.iter().map(move |kind| DeviceRule { kind: *kind, ..rule })
 }

@@ -55,8 +55,12 @@ impl Access {
         self.0
     }
 
-    fn without(self, other: Access) -> Access {
+    pub fn without(self, other: Access) -> Access {
         Access(self.0 & !other.0)
+    }
+
+    pub fn with(self, other: Access) -> Access {
+        Access(self.0 | other.0)
     }
 }
 

@@ -149,16 +149,23 @@ pub struct Rdma {
 impl Resources {
     /// Something but device rules is asked for.
     pub fn has_limits(&self) -> bool {
+        self.limited_sections().next().is_some()
+    }
+
+    /// The sections of `linux.resources` that ask for something, without `devices`.
+    pub fn limited_sections(&self) -> impl Iterator<Item = &'static str> {
         let Resources { cpu, cpuset, memory, block_io, pids, huge_pages, network, rdma, unified, devices: _ } = self;
-        !(is_default(cpu)
-            && is_default(cpuset)
-            && is_default(memory)
-            && is_default(block_io)
-            && is_default(pids)
-            && is_default(huge_pages)
-            && is_default(network)
-            && is_default(rdma)
-            && is_default(unified))
+        let sections = [
+            ("cpu", is_default(cpu) && is_default(cpuset)),
+            ("memory", is_default(memory)),
+            ("blockIO", is_default(block_io)),
+            ("pids", is_default(pids)),
+            ("hugepageLimits", is_default(huge_pages)),
+            ("network", is_default(network)),
+            ("rdma", is_default(rdma)),
+            ("unified", is_default(unified)),
+        ];
+        sections.into_iter().filter(|(_, is_default)| !is_default).map(|(name, _)| name)
     }
 }
 
