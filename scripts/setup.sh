@@ -31,6 +31,8 @@ find_missing() {
     check iproute2 command -v ip
     check attr command -v setfattr
     check acl command -v setfacl
+    check xfsprogs command -v mkfs.xfs
+    check btrfs-progs command -v mkfs.btrfs
     if [ "$1" = engines ]; then
         for program in docker.io:dockerd containerd:ctr podman:podman conmon:conmon buildah:buildah runc:runc umoci:umoci \
             iptables:iptables slirp4netns:slirp4netns catatonit:catatonit python3:python3; do

@@ -16,6 +16,7 @@ pub mod facts;
 pub mod features;
 pub mod host_mounts;
 pub mod leaks;
+pub mod loop_device;
 pub mod machine;
 pub mod payload;
 pub mod raw;

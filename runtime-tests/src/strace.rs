@@ -20,6 +20,12 @@ pub fn traced(command: &Command, options: &[&str], output: &str) -> Command {
     if let Some(directory) = command.get_current_dir() {
         strace.current_dir(directory);
     }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
     strace
 }
 

@@ -357,6 +357,18 @@ fn a_damaged_store_is_named_and_loses_nothing() {
     case.run_with(&["-v", "bad:/data"]).fails().says("volume.json is damaged; the data is untouched");
     case.run_with(&["-v", "gone:/data"]).fails().says("volume gone: its data is missing");
     case.volume(&["rm", "bad"]).fails().says("is damaged");
+    case.volume(&["create", "bad"]).fails().says("volume.json is damaged");
+    let archive = case.make_file("a.tar", "");
+    for (name, why) in [("bad", "volume.json is damaged"), ("gone", "its data is missing")] {
+        case.volume(&["export", name, "-o", &archive]).fails().says(why);
+        case.volume(&["import", name, &archive]).fails().says(why);
+        case.volume(&["clone", name, "copy"]).fails().says(why);
+    }
+    for command in ["inspect", "rename"] {
+        let words = [command, "bad", "renamed"];
+        case.volume(&words[..if command == "inspect" { 2 } else { 3 }]).fails().says("volume.json is damaged");
+    }
+    assert_eq!((case.users("bad"), case.debris()), (vec![], vec![]));
     case.volume(&["prune", "-af"]).fails().says("volume gone: its data is missing");
     assert_eq!(case.volume_names(), ["gone"], "the others are pruned all the same");
     assert!(case.data("bad").join("file").exists());

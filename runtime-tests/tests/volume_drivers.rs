@@ -1,7 +1,8 @@
 //! The `local` driver's options: what is mounted, when, and for how long.
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 use runtime_tests::host_mounts::{in_own_mounts, is_mounted};
+use runtime_tests::loop_device::{Loop, filesystem};
 use runtime_tests::{Case, json, needs, needs_machine, runtime, unprivileged};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -24,23 +25,6 @@ fn mounted(case: &Case, name: &str) -> bool {
 fn make(case: &Case, name: &str, options: &[&str]) {
     let flags: Vec<&str> = options.iter().flat_map(|option| ["-o", option]).collect();
     case.volume(&[&["create"], &flags[..], &[name]].concat()).ok();
-}
-
-/// A loop device for a file, which goes with the test.
-struct Loop(String);
-
-impl Loop {
-    fn attach(file: &str) -> Option<Loop> {
-        let out = Command::new("losetup").args(["--find", "--show", file]).output().ok()?;
-        let name = String::from_utf8_lossy(&out.stdout).trim().to_owned();
-        (out.status.success() && !name.is_empty()).then_some(Loop(name))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
-    }
 }
 
 /// A file with an ext4 in it.
@@ -397,27 +381,8 @@ fn a_limit_needs_project_quotas() {
 
 /// A store on a filesystem with project quotas; `None` after printing why there is none.
 fn store_with_quotas(case: &Case, fstype: &str, flags: &[&str]) -> Option<Loop> {
-    let skip = |why: &str| {
-        runtime_tests::features::skip(why);
-        None
-    };
-    let image = case.make_file("quota.img", "");
-    fs::File::options().write(true).open(&image).expect("open").set_len(320 << 20).expect("grow");
-    let made = Command::new(format!("mkfs.{fstype}")).arg("-q").args(flags).arg(&image).status();
-    if !made.is_ok_and(|status| status.success()) {
-        return skip(&format!("no mkfs.{fstype} that knows project quotas"));
-    }
-    let Some(device) = Loop::attach(&image) else { return skip("no loop device is to be had") };
-    fs::create_dir_all(case.volume_root()).expect("mkdir");
-    let options = Some("prjquota");
-    let mounted = mount(Some(device.0.as_str()), &case.volume_root(), Some(fstype), MsFlags::empty(), options);
-    if let Err(errno) = mounted {
-        return skip(&format!(
-            "the kernel mounts no {fstype} with prjquota ({errno}): CONFIG_QFMT_V2, CONFIG_XFS_QUOTA"
-        ));
-    }
-    case.expect_host_mount(case.volume_root());
-    Some(device)
+    // It needs CONFIG_QFMT_V2, or CONFIG_XFS_QUOTA.
+    filesystem(case, &case.volume_root(), (fstype, flags), 320, Some("prjquota"))
 }
 
 #[test]

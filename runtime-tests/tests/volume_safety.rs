@@ -111,7 +111,30 @@ fn a_full_filesystem() {
         assert_eq!(case.users("data"), [""; 0]);
         fs::remove_file(case.rootfs().join("data/big")).expect("make it small");
         assert_eq!(case.run_with(&["-v", "data:/data"]).ok().stdout, "small\n");
+        // With no room for anything: what there is stays, and can be removed.
+        fs::write(case.data("data").join("mine"), "mine").expect("write");
+        let filler = case.volume_root().join("filler");
+        let filled = fs::write(&filler, vec![1; 2 << 20]);
+        assert!(filled.is_err(), "it is full");
+        for words in [&["create", "new"][..], &["clone", "data", "new"]] {
+            case.volume(words).fails().says("no space left on device");
+        }
+        case.run_with(&["-v", "new:/data"]).fails().says("no space left on device");
+        let out = case.run_with(&["-v", "data:/data"]);
+        assert!(out.succeeded() || out.stderr.contains("(ENOSPC)"), "{out}");
+        assert_eq!((case.volume_names(), case.debris()), (vec!["data".to_owned()], vec![]));
+        assert_eq!((case.read_data("data", "mine").as_str(), case.users("data").len()), ("mine", 0));
+        case.volume(&["inspect", "data"]).ok();
+        fs::remove_file(&filler).expect("make room");
+        case.volume(&["clone", "data", "new"]).ok();
+        case.volume(&["rm", "data"]).ok();
+        assert_eq!(case.read_data("new", "mine"), "mine");
     });
+}
+
+fn remount(case: &Case, flags: MsFlags) {
+    let none = None::<&str>;
+    mount(none, &case.volume_root(), none, MsFlags::MS_REMOUNT | flags, none).expect("remount");
 }
 
 #[test]
@@ -121,13 +144,39 @@ fn a_read_only_store() {
         let mut case = Case::new();
         store_on_tmpfs(&case, "1m");
         case.volume(&["create", "data"]).ok();
-        mount(None::<&str>, &case.volume_root(), None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>)
-            .expect("remount");
+        fs::write(case.data("data").join("file"), "kept").expect("write");
+        remount(&case, MsFlags::MS_RDONLY);
         case.args(&["/bin/true"]);
         case.run_with(&["-v", "data:/data"]).fails().says("read-only file system");
         case.volume(&["create", "other"]).fails().says("read-only file system");
-        case.volume(&["rm", "data"]).fails().says("read-only file system");
+        let archive = case.path("data.tar");
+        for words in [
+            &["rm", "data"][..],
+            &["rm", "-f", "data"],
+            &["prune", "-af"],
+            &["rename", "data", "other"],
+            &["clone", "data", "other"],
+            &["create", "--label", "new=yes"],
+        ] {
+            case.volume(words).fails().says("read-only file system");
+        }
+        case.volume(&["export", "data", "-o", &archive]).fails().says("read-only file system");
+        case.volume(&["ls"]).ok();
+        case.volume(&["inspect", "data"]).ok();
         assert_eq!(case.volume_names(), ["data"]);
+        assert_eq!((case.read_data("data", "file").as_str(), case.debris().len()), ("kept", 0));
+        // A container goes, even if its volume cannot be told; and then the volume stays until it can.
+        remount(&case, MsFlags::empty());
+        case.create_with(&["-v", "data:/data"]).ok();
+        remount(&case, MsFlags::MS_RDONLY);
+        let out = case.delete_force().ok();
+        assert!(out.stderr.contains("give back volume data") && out.stderr.contains("(EROFS)"), "{out}");
+        assert_eq!(case.users("data"), [case.id.as_str()]);
+        remount(&case, MsFlags::empty());
+        case.volume(&["rm", "data"]).fails().says("volume is in use");
+        case.invoke(&["gc"]).ok();
+        assert_eq!(case.users("data"), [""; 0]);
+        assert_eq!(case.read_data("data", "file"), "kept");
     });
 }
 

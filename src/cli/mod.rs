@@ -9,6 +9,7 @@ mod duration;
 mod events;
 mod exec;
 mod features;
+mod gc;
 mod global;
 mod help;
 mod kill;
@@ -66,6 +67,7 @@ static COMMANDS: &[Command] = &[
     ps::COMMAND,
     events::COMMAND,
     delete::COMMAND,
+    gc::COMMAND,
     list::COMMAND,
     plan::COMMAND,
     mounts::COMMAND,

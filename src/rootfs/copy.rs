@@ -42,6 +42,9 @@ pub struct Copied {
     pub left_out: Vec<String>,
 }
 
+/// Who is told how far a copy has come.
+pub type Watch<'a> = &'a mut dyn FnMut(&Copied);
+
 /// How many levels of directories are open at a time, two fds each; above, they are reopened on the way back.
 const OPEN_LEVELS: usize = 64;
 
@@ -75,7 +78,7 @@ impl Owners<'_> {
         stat
     }
 
-    /// The attributes of a file: the ids in its ACLs, too, are the mapping's.
+    /// The attributes of a file: the ids in its ACLs and file capabilities, too, are the mapping's.
     fn attributes(&self, stat: &FileStat, file: &Inode) -> Result<Attributes> {
         let mut attributes = Attributes::of(stat, file)?;
         if self.uid.is_empty() && self.gid.is_empty() {
@@ -84,6 +87,8 @@ impl Owners<'_> {
         for (name, value) in &mut attributes.xattrs {
             if name.to_bytes().starts_with(b"system.posix_acl_") {
                 meta::map_acl(value, |uid| stored(self.uid, uid), |gid| stored(self.gid, gid));
+            } else if name.as_c_str() == meta::FILE_CAPABILITY {
+                meta::map_capability(value, |uid| stored(self.uid, uid));
             }
         }
         Ok(attributes)
@@ -95,14 +100,8 @@ fn stored(ranges: &[IdRange], id: u32) -> u32 {
     range.map_or(id, |range| range.container + (id - range.host))
 }
 
-/// As [`copy_tree`]; `watch` is told after each directory how far it has come.
-pub fn copy_tree_watched(
-    from: BorrowedFd,
-    to: BorrowedFd,
-    top: Top,
-    owners: Owners,
-    watch: &mut dyn FnMut(&Copied),
-) -> Result<Copied> {
+/// As [`copy_tree`]; `watch` is told again and again how far it has come.
+pub fn copy_tree_watched(from: BorrowedFd, to: BorrowedFd, top: Top, owners: Owners, watch: Watch) -> Result<Copied> {
     let (from, to) = (open_directory(from, c".")?, open_directory(to, c".")?);
     let root = to.try_clone().call(|| "dup the destination".into())?;
     let stat = owners.of(fstat(&from).call(|| "fstat the source".into())?);
@@ -174,16 +173,14 @@ struct Copy<'o> {
 }
 
 impl Copy<'_> {
-    fn run(mut self, first: Level, top: Top, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
+    fn run(mut self, first: Level, top: Top, watch: Watch) -> Result<Copied> {
         let mut levels = vec![first];
-        self.fill(&mut levels[0])?;
-        watch(&self.done);
+        self.fill(&mut levels[0], watch)?;
         while let Some(level) = levels.last_mut() {
             if let Some(name) = level.rest.pop() {
                 self.path.push(OsStr::from_bytes(name.to_bytes()));
                 let mut below = self.descend(level, &name)?;
-                self.fill(&mut below)?;
-                watch(&self.done);
+                self.fill(&mut below, watch)?;
                 levels.push(below);
                 if let Some(high) = levels.len().checked_sub(OPEN_LEVELS + 1) {
                     levels[high].open = None;
@@ -218,7 +215,7 @@ impl Copy<'_> {
     }
 
     /// Copies everything in the directory but its subdirectories, which it remembers.
-    fn fill(&mut self, level: &mut Level) -> Result<()> {
+    fn fill(&mut self, level: &mut Level, watch: Watch) -> Result<()> {
         let (from, to) = level.open.as_ref().context("a directory was closed too early")?;
         let list = from.try_clone().and_then(|fd| Dir::from_fd(fd).map_err(Into::into));
         for entry in list.call(|| "read a directory".into()).with_context(|| self.shown(None))? {
@@ -237,20 +234,21 @@ impl Copy<'_> {
             }
             let regular = entry.file_type() == Some(Type::File);
             self.newborn = level.newborn;
-            self.copy_entry(from.as_fd(), to.as_fd(), name, regular).with_context(|| self.shown(Some(name)))?;
+            self.copy_entry(from.as_fd(), to.as_fd(), name, regular, watch).with_context(|| self.shown(Some(name)))?;
+            watch(&self.done);
         }
         Ok(())
     }
 
     /// Anything but a directory.
-    fn copy_entry(&mut self, from: BorrowedFd, to: BorrowedFd, name: &CStr, regular: bool) -> Result<()> {
+    fn copy_entry(&mut self, from: BorrowedFd, to: BorrowedFd, name: &CStr, regular: bool, watch: Watch) -> Result<()> {
         self.done.files += 1;
         if regular {
-            return self.copy_regular(from, to, name);
+            return self.copy_regular(from, to, name, watch);
         }
         let stat = self.owners.of(fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW).call(|| "fstatat".into())?);
         if stat.st_mode & libc::S_IFMT == libc::S_IFREG {
-            return self.copy_regular(from, to, name);
+            return self.copy_regular(from, to, name, watch);
         }
         if self.linked(to, name, &stat)? {
             return Ok(());
@@ -271,7 +269,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn copy_regular(&mut self, from: BorrowedFd, to: BorrowedFd, name: &CStr) -> Result<()> {
+    fn copy_regular(&mut self, from: BorrowedFd, to: BorrowedFd, name: &CStr, watch: Watch) -> Result<()> {
         // O_NONBLOCK: what was a file may be a FIFO by now.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let source = openat(from, name, flags, Mode::empty()).call(|| "openat".into())?;
@@ -282,8 +280,12 @@ impl Copy<'_> {
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let copy = openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "create".into())?;
-        self.method.copy(source.as_fd(), copy.as_fd(), &stat)?;
-        self.done.bytes += stat.st_size as u64;
+        let before = self.done.bytes;
+        self.method.copy(source.as_fd(), copy.as_fd(), &stat, &mut |copied| {
+            self.done.bytes += copied;
+            watch(&self.done);
+        })?;
+        self.done.bytes = before + stat.st_size as u64;
         let mut attributes = self.owners.attributes(&stat, &Inode::Open(source.as_fd()))?;
         // Nothing to change in most files: what the copier is, root, owns most.
         attributes.owner = attributes.owner.filter(|owner| self.newborn != Some(*owner));

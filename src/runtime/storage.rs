@@ -2,6 +2,7 @@
 //! recorded, and how it is given back.
 
 use super::Context;
+use super::progress::Progress;
 use super::record::Record;
 use crate::bundle::Bundle;
 use crate::log;
@@ -18,10 +19,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// The flags that ask for mounts, as they were given.
 #[derive(Debug, Clone, Default)]
@@ -245,11 +244,15 @@ impl Volumes {
             let mount = &plan.mounts[*index];
             let MountOp::Bind(Bind { volume: Some(volume), idmap, .. }) = &mount.op else { continue };
             let wish = Wish { volume, name, target: &mount.target.path, idmap: idmap.as_ref() };
-            let mut progress = Progress::new(name);
-            let taken = volumes::take(&self.store, &wish, &holder, image.as_fd(), &mut |copied| progress.show(copied))
+            let progress = Progress::new(format!("{}: copying into volume {name}", plan.id));
+            let mut watch = |copied: &Copied| progress.show(copied.files, copied.bytes);
+            let taken = volumes::take(&self.store, &wish, &holder, image.as_fd(), &mut watch)
                 .with_context(|| format!("{} {}", mount.place, mount.target.path.display()))?;
             if let Some(copied) = &taken.copied {
-                progress.end(&plan.id, copied);
+                progress.end(copied.files, copied.bytes);
+                for attribute in &copied.left_out {
+                    log::warn(format_args!("{}: volume {name}: {attribute}: the attribute was left out", plan.id));
+                }
             }
             sources.insert(*index, taken.data);
         }
@@ -329,46 +332,6 @@ impl Record {
             if let Err(error) = volumes::release(&store, name, &holder, remove) {
                 log::warn(format_args!("{}: give back volume {name}: {error:#}", self.id));
             }
-        }
-    }
-}
-
-/// Tells of a copy that takes long, where a person is looking.
-struct Progress<'a> {
-    volume: &'a str,
-    start: Instant,
-    shown: Option<Instant>,
-    terminal: bool,
-}
-
-impl<'a> Progress<'a> {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    const PAUSE: Duration = Duration::from_millis(200);
-
-    fn new(volume: &'a str) -> Progress<'a> {
-        Progress { volume, start: Instant::now(), shown: None, terminal: std::io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, copied: &Copied) {
-        let due = match self.shown {
-            None => self.terminal && self.start.elapsed() > Progress::PATIENCE,
-            Some(last) => last.elapsed() > Progress::PAUSE,
-        };
-        if due {
-            self.shown = Some(Instant::now());
-            // That nobody can be told is no reason to stop.
-            let _ = write!(std::io::stderr(), "\rcopying into volume {}: {} files", self.volume, copied.files);
-        }
-    }
-
-    fn end(&self, id: &str, copied: &Copied) {
-        let Copied { files, bytes, left_out } = copied;
-        if self.shown.is_some() {
-            let _ = writeln!(std::io::stderr(), "\rcopied into volume {}: {files} files, {bytes} bytes", self.volume);
-        }
-        log::debug(format_args!("{id}: copied {files} files, {bytes} bytes into volume {}", self.volume));
-        for attribute in left_out {
-            log::warn(format_args!("{id}: volume {}: {attribute}: the attribute was left out", self.volume));
         }
     }
 }

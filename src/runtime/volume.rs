@@ -1,11 +1,12 @@
 //! Volumes as the commands see them: the store's operations, and what they need to know of containers.
 
 use super::Context;
+use super::progress::Progress;
 use super::record::Record;
 use crate::host;
 use crate::log;
 use crate::plan::volume::check_name;
-use crate::rootfs::copy::{Top, copy_tree};
+use crate::rootfs::copy::{Copied, Owners, Top, copy_tree_watched};
 use crate::store::{self, Access};
 use crate::volumes::driver::Shown;
 use crate::volumes::{
@@ -259,23 +260,67 @@ pub fn clone(context: &Context, from: &str, to: &str) -> Result<()> {
     let mut labels = old.labels;
     labels.remove(ANONYMOUS_LABEL);
     let metadata = Metadata { copied: old.copied, ..Metadata::new(Some(&old.driver), labels, old.options, false) };
+    let progress = Progress::new(format!("cloning volume {from}"));
+    let mut copied = Copied::default();
     let made = store.make(to, &metadata, Durable::Yes, |volume| {
         driver::make(volume, &metadata)?;
-        copy_tree(data.as_fd(), volume.data()?.as_fd(), Top::Copy).with_context(|| format!("copy volume {from}"))?;
+        let (data, copy) = (data.as_fd(), volume.data()?);
+        let watch = &mut |copied: &Copied| progress.show(copied.files, copied.bytes);
+        copied = copy_tree_watched(data, copy.as_fd(), Top::Copy, Owners::default(), watch)
+            .with_context(|| format!("copy volume {from}"))?;
         volume.sync()
     })?;
     ensure!(made.is_some(), "volume {to} exists already");
+    progress.end(copied.files, copied.bytes);
+    for attribute in &copied.left_out {
+        log::warn(format_args!("volume {to}: {attribute}: the attribute was left out"));
+    }
     Ok(())
 }
 
 /// Writes a volume's data as a tar archive.
-pub fn export(context: &Context, name: &str, out: &mut dyn Write, warn: &mut dyn FnMut(String)) -> Result<()> {
-    archive::export(&context.volumes()?, name, out, warn)
+pub fn export(context: &Context, name: &str, out: &mut dyn Write) -> Result<()> {
+    let mut told = Told::new(format!("exporting volume {name}"));
+    archive::export(&context.volumes()?, name, out, &mut told)?;
+    told.end();
+    Ok(())
 }
 
 /// Makes a volume of a tar archive, or fills one that is empty and unused, whole or not at all.
-pub fn import(context: &Context, name: &str, input: &mut dyn Read, warn: &mut dyn FnMut(String)) -> Result<()> {
-    archive::import(&context.volumes()?, name, input, warn)
+pub fn import(context: &Context, name: &str, input: &mut dyn Read) -> Result<()> {
+    let mut told = Told::new(format!("importing into volume {name}"));
+    archive::import(&context.volumes()?, name, input, &mut told)?;
+    told.end();
+    Ok(())
+}
+
+/// Warnings and progress for the person who gave the command.
+struct Told {
+    progress: Progress,
+    files: u64,
+    bytes: u64,
+}
+
+impl Told {
+    fn new(doing: String) -> Told {
+        Told { progress: Progress::new(doing), files: 0, bytes: 0 }
+    }
+
+    fn end(self) {
+        self.progress.end(self.files, self.bytes);
+    }
+}
+
+impl archive::Watch for Told {
+    fn warn(&mut self, text: String) {
+        self.progress.interrupt();
+        log::warn(format_args!("{text}"));
+    }
+
+    fn progress(&mut self, files: u64, bytes: u64) {
+        (self.files, self.bytes) = (files, bytes);
+        self.progress.show(files, bytes);
+    }
 }
 
 /// Gives a volume another name. One that is in use keeps its own: its containers know it by that.

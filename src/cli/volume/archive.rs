@@ -2,7 +2,6 @@
 
 use crate::cli::args::{Flag, Matches, Operand};
 use crate::cli::{Command, Globals};
-use crate::log;
 use crate::runtime::volume;
 use crate::sys::{Call, random};
 use anyhow::{Result, ensure};
@@ -38,23 +37,19 @@ const ARCHIVE: Operand =
     Operand { name: "FILE", required: true, verbatim: false, help: "The archive, not compressed; - is standard input" };
 const OUTPUT: Flag = Flag { name: "output", short: Some('o'), value: Some("FILE"), help: "Write to this file" };
 
-fn warn(text: String) {
-    log::warn(format_args!("{text}"));
-}
-
 fn export(globals: &Globals, matches: &Matches) -> Result<i32> {
     let context = globals.volume_context();
     let name = matches.operands()?.first().copied().unwrap_or_default();
     match matches.value(&OUTPUT) {
         Some(path) => {
             let mut output = Output::open(Path::new(path))?;
-            volume::export(&context, name, &mut output.file, &mut warn)?;
+            volume::export(&context, name, &mut output.file)?;
             output.finish()?;
         }
         None => {
             let out = std::io::stdout();
             ensure!(!out.is_terminal(), "cowardly refusing to save to a terminal. Use the -o flag or redirect");
-            volume::export(&context, name, &mut out.lock(), &mut warn)?;
+            volume::export(&context, name, &mut out.lock())?;
         }
     }
     Ok(0)
@@ -71,7 +66,7 @@ fn import(globals: &Globals, matches: &Matches) -> Result<i32> {
             Box::new(input.lock())
         }
     };
-    volume::import(&context, name, &mut input, &mut warn)?;
+    volume::import(&context, name, &mut input)?;
     crate::cli::print(&format!("{name}\n"))?;
     Ok(0)
 }

@@ -13,15 +13,18 @@ pub struct Method {
     no_range: bool,
 }
 
-/// The most that one call is asked for.
-const CHUNK: usize = 1 << 30;
+/// The most that one call is asked for: so much at a time can be told to who watches.
+const CHUNK: usize = 64 << 20;
+
+/// Who is told of bytes that have been copied.
+pub type Watch<'a> = &'a mut dyn FnMut(u64);
 
 /// Up to this size, copying through our own memory is faster than setting up a copy inside the kernel.
 const SMALL: usize = 32 << 10;
 
 impl Method {
     /// Copies `stat.st_size` bytes, holes as holes. `to` is empty, both are at their start.
-    pub fn copy(&mut self, from: BorrowedFd, to: BorrowedFd, stat: &FileStat) -> Result<()> {
+    pub fn copy(&mut self, from: BorrowedFd, to: BorrowedFd, stat: &FileStat, watch: Watch) -> Result<()> {
         if stat.st_size == 0 {
             return Ok(());
         }
@@ -38,11 +41,14 @@ impl Method {
         if !sparse && stat.st_size as usize <= SMALL {
             return copy_small(from, to, stat.st_size as usize);
         }
-        if sparse { self.copy_extents(from, to, stat.st_size) } else { self.copy_range(from, to, stat.st_size) }
+        if sparse {
+            return self.copy_extents(from, to, stat.st_size, watch);
+        }
+        self.copy_range(from, to, stat.st_size, watch)
     }
 
     /// Only the parts that hold data; the rest stays a hole.
-    fn copy_extents(&mut self, from: BorrowedFd, to: BorrowedFd, size: i64) -> Result<()> {
+    fn copy_extents(&mut self, from: BorrowedFd, to: BorrowedFd, size: i64, watch: Watch) -> Result<()> {
         ftruncate(to, size).call(|| "ftruncate".into())?;
         let mut end = 0;
         while end < size {
@@ -55,13 +61,13 @@ impl Method {
             end = lseek(from, start, Whence::SeekHole).call(|| "lseek SEEK_HOLE".into())?;
             lseek(from, start, Whence::SeekSet).call(|| "lseek".into())?;
             lseek(to, start, Whence::SeekSet).call(|| "lseek".into())?;
-            self.copy_range(from, to, end - start)?;
+            self.copy_range(from, to, end - start, watch)?;
         }
         Ok(())
     }
 
     /// `length` bytes from where the fds stand, or as many as there are: the file may shrink meanwhile.
-    fn copy_range(&mut self, from: BorrowedFd, to: BorrowedFd, length: i64) -> Result<()> {
+    fn copy_range(&mut self, from: BorrowedFd, to: BorrowedFd, length: i64, watch: Watch) -> Result<()> {
         let mut left = length as usize;
         while left > 0 {
             let copied = match self.copy_some(from, to, left.min(CHUNK)) {
@@ -72,6 +78,7 @@ impl Method {
                 break;
             }
             left -= copied;
+            watch(copied as u64);
         }
         Ok(())
     }

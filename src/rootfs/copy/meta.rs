@@ -20,17 +20,24 @@ pub struct Attributes {
     pub atime: TimeSpec,
     pub mtime: TimeSpec,
     pub xattrs: Vec<(CString, Vec<u8>)>,
+    /// Extended attributes that could not be read.
+    pub unreadable: Vec<CString>,
 }
+
+/// Root's powers that a program is given when it is executed (capabilities(7)), with the id of that root.
+pub const FILE_CAPABILITY: &CStr = c"security.capability";
 
 impl Attributes {
     /// Those of `stat`, with the extended attributes of the file.
     pub fn of(stat: &FileStat, file: &Inode) -> Result<Attributes> {
+        let mut unreadable = Vec::new();
         Ok(Attributes {
             owner: Some((stat.st_uid, stat.st_gid)),
             mode: stat.st_mode & 0o7777,
             atime: TimeSpec::new(stat.st_atime, stat.st_atime_nsec),
             mtime: TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec),
-            xattrs: xattrs(file)?,
+            xattrs: xattrs(file, &mut unreadable)?,
+            unreadable,
         })
     }
 
@@ -58,7 +65,7 @@ impl Attributes {
             fchmodat(to, name, self.mode(), FchmodatFlags::NoFollowSymlink).call(|| "fchmodat".into())?;
         }
         let left_out = match self.xattrs.is_empty() {
-            true => Vec::new(),
+            true => self.unreadable.clone(),
             false => self.set_xattrs(&Inode::entry(to, name).call(|| "name an entry".into())?)?,
         };
         utimensat(to, name, &self.atime, &self.mtime, UtimensatFlags::NoFollowSymlink).call(|| "utimensat".into())?;
@@ -70,13 +77,15 @@ impl Attributes {
     }
 
     fn set_xattrs(&self, to: &Inode) -> Result<Vec<CString>> {
-        let mut left_out = Vec::new();
+        let mut left_out = self.unreadable.clone();
         for (name, value) in &self.xattrs {
             match to.set_xattr(name, value) {
                 Ok(()) => {}
                 Err(Errno::EOPNOTSUPP) => left_out.push(name.clone()),
                 // trusted.* and security.* belong to the host's administrator; a label is given by the destination.
                 Err(Errno::EPERM) if !name.to_bytes().starts_with(b"user.") => left_out.push(name.clone()),
+                // A file capability of a root that our user namespace does not have.
+                Err(Errno::EINVAL) if name.as_c_str() == FILE_CAPABILITY => left_out.push(name.clone()),
                 Err(errno) => {
                     return Err(errno).call(|| "setxattr".into()).with_context(|| name.to_string_lossy().into_owned());
                 }
@@ -86,8 +95,9 @@ impl Attributes {
     }
 }
 
-/// All extended attributes of a file, ACLs among them.
-pub fn xattrs(file: &Inode) -> Result<Vec<(CString, Vec<u8>)>> {
+/// All extended attributes of a file, ACLs among them. The names of those that can only be read in another user namespace
+/// are added to `unreadable`.
+pub fn xattrs(file: &Inode, unreadable: &mut Vec<CString>) -> Result<Vec<(CString, Vec<u8>)>> {
     let names = match file.xattr_names() {
         Err(Errno::EOPNOTSUPP) => return Ok(Vec::new()),
         names => names.call(|| "listxattr".into())?,
@@ -97,6 +107,7 @@ pub fn xattrs(file: &Inode) -> Result<Vec<(CString, Vec<u8>)>> {
         match file.xattr(&name) {
             // Removed meanwhile.
             Err(Errno::ENODATA) => {}
+            Err(Errno::EOVERFLOW) if name.as_c_str() == FILE_CAPABILITY => unreadable.push(name),
             value => {
                 let value = value.call(|| "getxattr".into()).with_context(|| name.to_string_lossy().into_owned())?;
                 found.push((name, value));
@@ -119,5 +130,54 @@ pub fn map_acl(value: &mut [u8], uid: impl Fn(u32) -> u32, gid: impl Fn(u32) -> 
             _ => continue,
         };
         entry[4..].copy_from_slice(&mapped.to_le_bytes());
+    }
+}
+
+/// Changes the id of the root that a file capability is for (`linux/capability.h`: a word with the revision, two words of
+/// sets each, and from revision 3 on the id; before, it is 0). All words are little-endian.
+pub fn map_capability(value: &mut Vec<u8>, uid: impl Fn(u32) -> u32) {
+    const REVISION_2: u8 = 2;
+    const REVISION_3: u8 = 3;
+    let root = match (value.get(3), value.len()) {
+        (Some(&REVISION_2), 20) => 0,
+        (Some(&REVISION_3), 24) => u32::from_le_bytes([value[20], value[21], value[22], value[23]]),
+        _ => return,
+    };
+    let mapped = uid(root);
+    if mapped == root {
+        return;
+    }
+    value.truncate(20);
+    value[3] = REVISION_2;
+    if mapped != 0 {
+        value[3] = REVISION_3;
+        value.extend(mapped.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_capabilities_follow_their_root() {
+        let with = |revision: u8, root: Option<u32>| {
+            let sets = [1, 0, 0, revision, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            [sets.to_vec(), root.map(|root| root.to_le_bytes().to_vec()).unwrap_or_default()].concat()
+        };
+        let cases = [
+            (with(3, Some(200_000)), with(2, None)),
+            (with(3, Some(200_005)), with(3, Some(5))),
+            (with(3, Some(7)), with(3, Some(7))),
+            (with(2, None), with(2, None)),
+            (vec![1, 2], vec![1, 2]),
+        ];
+        for (mut value, expected) in cases {
+            map_capability(&mut value, |id| id.checked_sub(200_000).unwrap_or(id));
+            assert_eq!(value, expected);
+        }
+        let mut value = with(2, None);
+        map_capability(&mut value, |_| 1000);
+        assert_eq!(value, with(3, Some(1000)));
     }
 }

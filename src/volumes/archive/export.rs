@@ -1,7 +1,7 @@
 //! Writing a volume's data as an archive: read by directory fd, no link followed.
 
 use super::write::Writer;
-use super::{Content, Device, Kind, Member};
+use super::{Content, Device, Kind, Member, Watch};
 use crate::rootfs::copy::xattrs;
 use crate::sys::file::Inode;
 use crate::sys::{Call, Errno};
@@ -17,11 +17,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// Writes all that is in the directory `data`, itself as `./`, to `out`. What the archive cannot hold, or what changed
-/// while it was read, is told to `warn`.
-pub fn export(data: BorrowedFd, out: &mut dyn Write, warn: &mut dyn FnMut(String)) -> Result<()> {
+/// while it was read, is told to `watch`.
+pub fn export(data: BorrowedFd, out: &mut dyn Write, watch: &mut dyn Watch) -> Result<()> {
     let stat = fstat(data).call(|| "fstat the data".into())?;
-    let mut export = Export { out: Writer::new(BufWriter::with_capacity(256 << 10, out)), links: HashMap::new(), warn };
-    let top = member(b"./".to_vec(), Kind::Directory, &stat, &Inode::Open(data))?;
+    let out = Writer::new(BufWriter::with_capacity(256 << 10, out));
+    let mut export = Export { out, links: HashMap::new(), watch, files: 0, bytes: 0 };
+    let top = export.member(b"./".to_vec(), Kind::Directory, &stat, &Inode::Open(data))?;
     export.out.member(&top)?;
     walk(data, &mut |found| export.add(found))?;
     export.out.finish().map(drop)
@@ -31,20 +32,25 @@ struct Export<'a, W: Write> {
     out: Writer<W>,
     /// Where a file with several names is in the archive.
     links: HashMap<(libc::dev_t, libc::ino_t), Vec<u8>>,
-    warn: &'a mut dyn FnMut(String),
+    watch: &'a mut dyn Watch,
+    files: u64,
+    bytes: u64,
 }
 
 impl<W: Write> Export<'_, W> {
     fn add(&mut self, found: &Found) -> Result<()> {
+        self.files += 1;
+        self.watch.progress(self.files, self.bytes);
         let path = [b"./", found.path].concat();
         if let Some(directory) = found.directory {
             let stat = fstat(directory).call(|| "fstat".into()).with_context(|| shown(found.path))?;
             let path = [path, b"/".to_vec()].concat();
-            return self.out.member(&member(path, Kind::Directory, &stat, &Inode::Open(directory))?);
+            let member = self.member(path, Kind::Directory, &stat, &Inode::Open(directory))?;
+            return self.out.member(&member);
         }
         match self.add_file(found, path).with_context(|| shown(found.path)) {
             Err(error) if crate::sys::errno_of(&error) == Some(Errno::ENOENT) => {
-                (self.warn)(format!("{}: was removed while the volume was read", shown(found.path)));
+                self.watch.warn(format!("{}: was removed while the volume was read", shown(found.path)));
                 Ok(())
             }
             added => added,
@@ -72,16 +78,27 @@ impl<W: Write> Export<'_, W> {
             libc::S_IFCHR => Kind::Character(device()),
             libc::S_IFBLK => Kind::Block(device()),
             libc::S_IFSOCK => {
-                (self.warn)(format!("{}: socket ignored", shown(found.path)));
+                self.watch.warn(format!("{}: socket ignored", shown(found.path)));
                 return Ok(());
             }
             _ => {
-                (self.warn)(format!("{}: changed while the volume was read, left out", shown(found.path)));
+                self.watch.warn(format!("{}: changed while the volume was read, left out", shown(found.path)));
                 return Ok(());
             }
         };
         let inode = Inode::entry(found.parent, found.name).call(|| "name an entry".into())?;
-        self.out.member(&member(path, kind, &named, &inode)?)
+        let member = self.member(path, kind, &named, &inode)?;
+        self.out.member(&member)
+    }
+
+    fn member(&mut self, path: Vec<u8>, kind: Kind, stat: &FileStat, inode: &Inode) -> Result<Member> {
+        let mut unreadable = Vec::new();
+        let member = Member { xattrs: xattrs(inode, &mut unreadable)?, ..plain(path, kind, stat) };
+        for attribute in unreadable {
+            let (path, attribute) = (String::from_utf8_lossy(&member.path), attribute.to_string_lossy());
+            self.watch.warn(format!("{path}: {attribute}: the attribute was left out"));
+        }
+        Ok(member)
     }
 
     fn add_regular(&mut self, found: &Found, path: Vec<u8>) -> Result<()> {
@@ -90,20 +107,23 @@ impl<W: Write> Export<'_, W> {
         let file = openat(found.parent, found.name, flags, Mode::empty()).call(|| "openat".into())?;
         let stat = fstat(&file).call(|| "fstat".into())?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-            (self.warn)(format!("{}: changed while the volume was read, left out", shown(found.path)));
+            self.watch.warn(format!("{}: changed while the volume was read, left out", shown(found.path)));
             return Ok(());
         }
         let size = stat.st_size.max(0) as u64;
         let kind = Kind::File(Content { size, extents: extents(&file, &stat)? });
-        let member = member(path, kind, &stat, &Inode::Open(file.as_fd()))?;
+        let member = self.member(path, kind, &stat, &Inode::Open(file.as_fd()))?;
         let file = std::fs::File::from(file);
         let mut read = |offset: u64, buffer: &mut [u8]| {
             use std::os::unix::fs::FileExt;
-            file.read_at(buffer, offset).call(|| "read".into())
+            let got = file.read_at(buffer, offset).call(|| "read".into())?;
+            self.bytes += got as u64;
+            self.watch.progress(self.files, self.bytes);
+            Ok(got)
         };
         let missing = self.out.file(&member, &mut read)?;
         if missing > 0 {
-            (self.warn)(format!(
+            self.watch.warn(format!(
                 "{}: became shorter while it was read: {missing} bytes are zeroes in the archive",
                 shown(found.path)
             ));
@@ -134,10 +154,6 @@ fn extents(file: &OwnedFd, stat: &FileStat) -> Result<Option<Vec<(u64, u64)>>> {
     }
     let whole = [(0, stat.st_size as u64)];
     Ok((extents != whole).then_some(extents))
-}
-
-fn member(path: Vec<u8>, kind: Kind, stat: &FileStat, inode: &Inode) -> Result<Member> {
-    Ok(Member { xattrs: xattrs(inode)?, ..plain(path, kind, stat) })
 }
 
 fn plain(path: Vec<u8>, kind: Kind, stat: &FileStat) -> Member {

@@ -4,7 +4,7 @@
 //! absolute, that goes up, or in whose way a link stands is an error.
 
 use super::read::Reader;
-use super::{Content, Device, Kind, Member};
+use super::{Content, Device, Kind, Member, Watch};
 use crate::rootfs::copy::Attributes;
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail, ensure};
@@ -19,8 +19,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Unpacks everything. What could not be kept is told to `warn`. After an error the directory holds a part.
-pub fn import(input: &mut dyn Read, data: BorrowedFd, warn: &mut dyn FnMut(String)) -> Result<()> {
+/// Unpacks everything. What could not be kept is told to `watch`. After an error the directory holds a part.
+pub fn import(input: &mut dyn Read, data: BorrowedFd, watch: &mut dyn Watch) -> Result<()> {
     let mut reader = Reader::new(std::io::BufReader::with_capacity(256 << 10, input));
     let mut import = Import {
         data,
@@ -29,7 +29,9 @@ pub fn import(input: &mut dyn Read, data: BorrowedFd, warn: &mut dyn FnMut(Strin
         owners: geteuid().is_root(),
         foreign: 0,
         buffer: vec![0; 128 << 10],
-        warn,
+        watch,
+        files: 0,
+        bytes: 0,
     };
     while let Some(member) = reader.next()? {
         let name = || format!("unpack {}", String::from_utf8_lossy(&member.path));
@@ -48,12 +50,16 @@ struct Import<'a> {
     owners: bool,
     foreign: u64,
     buffer: Vec<u8>,
-    warn: &'a mut dyn FnMut(String),
+    watch: &'a mut dyn Watch,
+    files: u64,
+    bytes: u64,
 }
 
 impl Import<'_> {
     fn add<R: Read>(&mut self, member: &Member, reader: &mut Reader<R>) -> Result<()> {
         let path = inside(&member.path)?;
+        self.files += u64::from(!path.is_empty());
+        self.watch.progress(self.files, self.bytes);
         let attributes = self.attributes(member);
         if member.kind == Kind::Directory {
             if !path.is_empty() {
@@ -103,7 +109,7 @@ impl Import<'_> {
         let own = (geteuid().as_raw(), nix::unistd::getegid().as_raw());
         self.foreign += u64::from(!self.owners && own != (member.uid, member.gid));
         let (mode, time, xattrs) = (member.mode, member.mtime, member.xattrs.clone());
-        Attributes { owner, mode, atime: time, mtime: time, xattrs }
+        Attributes { owner, mode, atime: time, mtime: time, xattrs, unreadable: Vec::new() }
     }
 
     fn write<R: Read>(&mut self, file: &std::fs::File, content: &Content, reader: &mut Reader<R>) -> Result<()> {
@@ -117,6 +123,8 @@ impl Import<'_> {
                 ensure!(got > 0, "the archive is damaged: a file is shorter than it should be");
                 file.write_all_at(&self.buffer[..got], offset + done).call(|| "write".into())?;
                 done += got as u64;
+                self.bytes += got as u64;
+                self.watch.progress(self.files, self.bytes);
             }
         }
         if content.extents.is_some() {
@@ -201,7 +209,7 @@ impl Import<'_> {
             self.note(&path, left_out);
         }
         if self.foreign > 0 {
-            (self.warn)(format!("{} files belong to you now: only root can keep other owners", self.foreign));
+            self.watch.warn(format!("{} files belong to you now: only root can keep other owners", self.foreign));
         }
         Ok(())
     }
@@ -209,7 +217,7 @@ impl Import<'_> {
     fn note(&mut self, path: &[u8], left_out: Vec<CString>) {
         for attribute in left_out {
             let path = crate::volumes::walk::shown(path);
-            (self.warn)(format!("{path}: {}: the attribute was left out", attribute.to_string_lossy()));
+            self.watch.warn(format!("{path}: {}: the attribute was left out", attribute.to_string_lossy()));
         }
     }
 }

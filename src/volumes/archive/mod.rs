@@ -24,6 +24,14 @@ const XATTR: &str = "SCHILY.xattr.";
 const ACLS: [(&str, &str); 2] =
     [("SCHILY.acl.access", "system.posix_acl_access"), ("SCHILY.acl.default", "system.posix_acl_default")];
 
+/// Who is told of what goes on.
+pub trait Watch {
+    /// Something was left out, or is not as it was.
+    fn warn(&mut self, text: String);
+    /// So many files and bytes of files have been read or written. Called often.
+    fn progress(&mut self, files: u64, bytes: u64);
+}
+
 /// One file of an archive.
 #[derive(Debug, Clone, PartialEq)]
 struct Member {

@@ -1,5 +1,6 @@
 //! From a volume to an archive, and back: what is locked, held and renamed for it.
 
+use super::Watch;
 use crate::sys::{Errno, errno_of};
 use crate::volumes::copy_up::is_empty;
 use crate::volumes::{Durable, Metadata, Store, Volume};
@@ -9,7 +10,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 /// Writes a volume's data to `out`. Containers may use it meanwhile; it cannot be removed.
-pub fn export(store: &Store, name: &str, out: &mut dyn Write, warn: &mut dyn FnMut(String)) -> Result<()> {
+pub fn export(store: &Store, name: &str, out: &mut dyn Write, watch: &mut dyn Watch) -> Result<()> {
     let volume = store.lock_existing(name)?;
     let metadata = volume.metadata()?;
     ensure!(metadata.has_own_data(), "volume {name} has a driver or is mounted by one: only its driver can read it");
@@ -17,19 +18,19 @@ pub fn export(store: &Store, name: &str, out: &mut dyn Write, warn: &mut dyn FnM
     // The lock goes, so that containers may start with the volume; what keeps it from being removed is this.
     let _pin = volume.pin("export")?;
     drop(volume);
-    super::export::export(data.as_fd(), out, warn).with_context(|| format!("read volume {name}"))
+    super::export::export(data.as_fd(), out, watch).with_context(|| format!("read volume {name}"))
 }
 
 /// Makes a volume of an archive, or fills one that exists, is empty and has no users. It is unpacked where nobody sees
 /// it and synced; one rename makes it the volume's data.
-pub fn import(store: &Store, name: &str, input: &mut dyn Read, warn: &mut dyn FnMut(String)) -> Result<()> {
+pub fn import(store: &Store, name: &str, input: &mut dyn Read, watch: &mut dyn Watch) -> Result<()> {
     // Only to save the work; what counts is the rename.
     if let Some(volume) = store.lock(name)? {
         check_fillable(&volume)?;
     }
     let metadata = Metadata::new(None, BTreeMap::new(), BTreeMap::new(), false);
     let draft = store.draft(name, &metadata, Durable::Yes, |volume| {
-        super::import::import(input, volume.data()?.as_fd(), warn)?;
+        super::import::import(input, volume.data()?.as_fd(), watch)?;
         volume.sync()
     })?;
     loop {
