@@ -18,6 +18,7 @@ pub mod host_mounts;
 pub mod leaks;
 pub mod loop_device;
 pub mod machine;
+pub mod nfs;
 pub mod payload;
 pub mod raw;
 pub mod runtime;

@@ -61,7 +61,7 @@ MODULE_EXCLUDES = """
     drivers/gpu drivers/media drivers/infiniband/hw drivers/net/ethernet drivers/net/wireless drivers/scsi drivers/staging
     drivers/usb drivers/iio drivers/hwmon drivers/input drivers/platform drivers/mtd drivers/ata drivers/hid
     drivers/bluetooth drivers/nvme drivers/edac drivers/isdn drivers/crypto drivers/accel sound net/bluetooth net/wireless
-    fs/ocfs2 fs/gfs2 fs/ceph fs/nfs fs/nfsd fs/smb fs/afs fs/jfs fs/bcachefs fs/dlm
+    fs/ocfs2 fs/gfs2 fs/ceph fs/smb fs/afs fs/jfs fs/bcachefs fs/dlm
 """.split()
 
 # Without further words the emulated machine, which is slow, runs only the tests of what user-mode Linux lacks: more than
