@@ -1,4 +1,4 @@
-//! How the binary is linked, and the commit that a release build is made from (`RVOL_COMMIT`), for `--version`.
+//! How the binary is linked and started, and the commit that a release build is made from (`RVOL_COMMIT`), for `--version`.
 //!
 //! From the environment, where a packager sets it; else from git, where this directory is the top of a checkout; else
 //! not at all. The same commit gives the same binary. Debug builds have none, so that a commit rebuilds nothing.
@@ -15,10 +15,31 @@ fn main() {
     // (docs/performance.md). Here and not as a relocation model, which would be for every test program too.
     println!("cargo::rustc-link-arg-bins=-no-pie");
     println!("cargo::rustc-link-arg-bins=-static");
+    println!("cargo::rustc-check-cfg=cfg(own_start)");
+    if has_known_glibc() {
+        println!("cargo::rustc-cfg=own_start");
+    }
     let given = std::env::var(VARIABLE).ok().filter(|commit| !commit.is_empty());
     if let Some(commit) = given.or_else(from_git) {
         println!("cargo::rustc-env={VARIABLE}={commit}");
     }
+}
+
+/// Whether the C library that is linked in is the one whose start code `src/sys/start.rs` takes the place of. Its functions
+/// are glibc's private ones: another version may have others.
+fn has_known_glibc() -> bool {
+    const KNOWN: &[u8] = b"stable release version 2.36.\n";
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
+    if !is("CARGO_CFG_TARGET_ARCH", "x86_64") || !is("CARGO_CFG_TARGET_ENV", "gnu") {
+        return false;
+    }
+    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
+    let linker = std::env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".into());
+    let Ok(output) = Command::new(linker).arg("-print-file-name=libc.a").output() else { return false };
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    println!("cargo::rerun-if-changed={path}");
+    let archive = std::fs::read(&path).unwrap_or_default();
+    archive.windows(KNOWN.len()).any(|bytes| bytes == KNOWN)
 }
 
 fn from_git() -> Option<String> {

@@ -22,6 +22,9 @@ const SELF: &str = "/proc/self/exe";
 ///
 /// `more` is one more variable (`NAME=value`) for the environment of that execution.
 pub fn ensure(more: Option<String>) -> Result<()> {
+    if exec::is_from_read_only() {
+        return Ok(());
+    }
     if statvfs(SELF).call(|| format!("statfs {SELF}"))?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }

@@ -5,6 +5,15 @@ use nix::errno::Errno;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set before `main` where the program's start has seen that its file is on a read-only mount.
+pub static FROM_READ_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// Whether the program's start has seen that its file is on a read-only mount; false where it has not looked.
+pub fn is_from_read_only() -> bool {
+    FROM_READ_ONLY.load(Ordering::Relaxed)
+}
 
 /// `execve(2)`. Returns only on failure.
 pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> nix::Result<Infallible> {

@@ -1,0 +1,238 @@
+//! The way from the kernel to `main`: what glibc's own `__libc_start_main` does in a static program, but for finding out
+//! what the processor can do. Compiled into the binary alone, and only where `build.rs` finds the glibc that it is
+//! written for; elsewhere glibc's own is linked in, with the same result later.
+//!
+//! glibc asks the processor 43 times (`cpuid`), and under virtualisation each question is a trap into the hypervisor: 5
+//! to 15 µs here, together more than everything else that `state` does. The answers choose between variants of `memcpy`
+//! and its like; without them those for any x86-64 are taken. The variables with their thresholds, which glibc keeps
+//! beside the function, have its defaults here. `GLIBC_TUNABLES` is not read.
+//!
+//! Nothing here may call `memcpy` or another function with variants, not even by an assignment of a large value, before
+//! [`choose_variants`]; nor use a thread-local variable before `__libc_setup_tls`.
+
+use std::arch::asm;
+use std::ffi::{c_char, c_int, c_long, c_void};
+use std::mem::MaybeUninit;
+use std::sync::atomic::Ordering;
+
+type Main = extern "C" fn(c_int, *const *const c_char, *const *const c_char) -> c_int;
+type Initialiser = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+
+/// `Elf64_Rela` of `<elf.h>`.
+#[repr(C)]
+struct Relocation {
+    place: *mut usize,
+    info: u64,
+    resolver: extern "C" fn() -> usize,
+}
+
+// Of glibc 2.36 (csu/libc-start.c), and what the linker defines.
+unsafe extern "C" {
+    static mut __environ: *const *const c_char;
+    static mut __libc_stack_end: *const c_void;
+    /// 16 bytes, not aligned.
+    static _dl_random: *const [usize; 2];
+    fn _dl_aux_init(auxv: *const c_void);
+    fn __libc_setup_tls();
+    fn __libc_early_init(initial: bool);
+    fn __libc_init_first(argc: c_int, argv: *const *const c_char, envp: *const *const c_char);
+    fn _init();
+    fn exit(code: c_int) -> !;
+    static __rela_iplt_start: [Relocation; 0];
+    static __rela_iplt_end: [Relocation; 0];
+    static __preinit_array_start: [Initialiser; 0];
+    static __preinit_array_end: [Initialiser; 0];
+    static __init_array_start: [Initialiser; 0];
+    static __init_array_end: [Initialiser; 0];
+}
+
+/// The defaults of sysdeps/x86/cacheinfo.h, in bytes.
+macro_rules! thresholds {
+    ($($name:ident = $value:expr,)*) => {
+        $(#[unsafe(no_mangle)] static mut $name: c_long = $value;)*
+    };
+}
+
+thresholds! {
+    __x86_data_cache_size_half = 32 * 1024 / 2,
+    __x86_data_cache_size = 32 * 1024,
+    __x86_shared_cache_size_half = 1024 * 1024 / 2,
+    __x86_shared_cache_size = 1024 * 1024,
+    __x86_shared_non_temporal_threshold = 1024 * 1024 * 3 / 4,
+    __x86_rep_movsb_threshold = 2048,
+    __x86_rep_stosb_threshold = 2048,
+    __x86_rep_movsb_stop_threshold = 1024 * 1024 * 3 / 4,
+}
+
+#[unsafe(no_mangle)]
+static mut __x86_string_control: c_int = 0;
+
+/// Called by the start code that the linker puts at the program's entry.
+///
+/// # Safety
+/// `argv` is as the kernel has laid it out: `argc` strings, NULL, the environment, NULL, the auxiliary vector.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __libc_start_main(
+    main: Main,
+    argc: c_int,
+    argv: *const *const c_char,
+    _init_unused: *const c_void,
+    _fini_unused: *const c_void,
+    _end_of_loader: *const c_void,
+    stack_end: *const c_void,
+) -> c_int {
+    // SAFETY: as the caller says of `argv`; the order of the calls is glibc's, which has no other thread yet. Nothing
+    // registers destructors by `.fini_array`, which is therefore left out.
+    unsafe {
+        let envp = argv.add(argc as usize + 1);
+        execute_sealed(argv, envp);
+        __environ = envp;
+        __libc_stack_end = stack_end;
+        let mut end = envp;
+        while !(*end).is_null() {
+            end = end.add(1);
+        }
+        _dl_aux_init(end.add(1).cast());
+        choose_variants();
+        __libc_setup_tls();
+        set_guards();
+        __libc_early_init(true);
+        __libc_init_first(argc, argv, envp);
+        call_all((&raw const __preinit_array_start).cast(), (&raw const __preinit_array_end).cast(), argc, argv, envp);
+        _init();
+        call_all((&raw const __init_array_start).cast(), (&raw const __init_array_end).cast(), argc, argv, envp);
+        exit(main(argc, argv, envp))
+    }
+}
+
+/// Fills in the addresses of the functions that have variants. The resolvers see a processor of which nothing is known.
+unsafe fn choose_variants() {
+    let mut relocation: *const Relocation = (&raw const __rela_iplt_start).cast();
+    // SAFETY: the linker has put an array of relocations of one kind (R_X86_64_IRELATIVE) between the two symbols.
+    unsafe {
+        while relocation < (&raw const __rela_iplt_end).cast() {
+            *(*relocation).place = ((*relocation).resolver)();
+            relocation = relocation.add(1);
+        }
+    }
+}
+
+/// The stack protector's canary and the key that glibc hides function pointers with, from the kernel's random bytes;
+/// at their places in the thread's control block (`tcbhead_t`).
+unsafe fn set_guards() {
+    // SAFETY: `_dl_aux_init` has found the 16 bytes, and FS is the control block since `__libc_setup_tls`.
+    unsafe {
+        let [canary, key] = _dl_random.read_unaligned();
+        // Its first byte is a NUL, so that no string can carry it.
+        asm!("mov fs:[0x28], {}", in(reg) canary & !0xff, options(nostack, preserves_flags));
+        asm!("mov fs:[0x30], {}", in(reg) key, options(nostack, preserves_flags));
+    }
+}
+
+unsafe fn call_all(
+    mut from: *const Initialiser,
+    to: *const Initialiser,
+    argc: c_int,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) {
+    // SAFETY: the linker has put an array of functions of this type between the two symbols.
+    unsafe {
+        while from < to {
+            (*from)(argc, argv, envp);
+            from = from.add(1);
+        }
+    }
+}
+
+/// What `security::seal` does, before anything is set up, so that the start that is thrown away costs next to nothing:
+/// where a word of the command line is the name of a command that makes a process in a container (for any other word
+/// that reads the same it does no harm), executes the program from a read-only mount. Whatever fails here, or is unusual,
+/// is left to `security::seal`, which looks again in any case.
+unsafe fn execute_sealed(argv: *const *const c_char, envp: *const *const c_char) {
+    const SELF: *const c_char = c"/proc/self/exe".as_ptr();
+    /// `struct mount_attr` with `MOUNT_ATTR_RDONLY` to be set.
+    static READ_ONLY: [u64; 4] = [1, 0, 0, 0];
+    const AT_FDCWD: usize = libc::AT_FDCWD as usize;
+    const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
+    /// `f_flags` among the words of `struct statfs`.
+    const FLAGS: usize = 10;
+    let mut about = MaybeUninit::<[u64; size_of::<libc::statfs>() / 8]>::uninit();
+    // SAFETY: `argv` is an array of strings that ends with NULL; the kernel reads NUL-terminated strings, the static
+    // struct and the two arrays, and writes a `struct statfs`.
+    unsafe {
+        if !is_for_sealed(argv) {
+            return;
+        }
+        if call(libc::SYS_statfs, [SELF as usize, about.as_mut_ptr() as usize, 0, 0, 0]) < 0 {
+            return;
+        }
+        if *about.as_ptr().cast::<u64>().add(FLAGS) & libc::ST_RDONLY != 0 {
+            rvol_runc::sys::exec::FROM_READ_ONLY.store(true, Ordering::Relaxed);
+            return;
+        }
+        // OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+        let tree = call(libc::SYS_open_tree, [AT_FDCWD, SELF as usize, 1 | libc::O_CLOEXEC as usize, 0, 0]);
+        if tree < 0 {
+            return;
+        }
+        let (tree, empty) = (tree as usize, c"".as_ptr() as usize);
+        let attributes = &raw const READ_ONLY as usize;
+        if call(libc::SYS_mount_setattr, [tree, empty, EMPTY_PATH, attributes, size_of_val(&READ_ONLY)]) == 0 {
+            call(libc::SYS_execveat, [tree, empty, argv as usize, envp as usize, EMPTY_PATH]);
+        }
+        call(libc::SYS_close, [tree, 0, 0, 0, 0]);
+    }
+}
+
+/// Whether the command line has such a word; not with `--trace`, which counts from the first start on.
+unsafe fn is_for_sealed(argv: *const *const c_char) -> bool {
+    let mut found = false;
+    let mut word = argv;
+    // SAFETY: `argv` is an array of NUL-terminated strings that ends with NULL.
+    unsafe {
+        while !(*word).is_null() {
+            if is(*word, c"--trace".as_ptr()) {
+                return false;
+            }
+            found |= is(*word, c"create".as_ptr()) || is(*word, c"run".as_ptr()) || is(*word, c"exec".as_ptr());
+            word = word.add(1);
+        }
+    }
+    found
+}
+
+/// `strcmp(3)`, which is a function with variants.
+unsafe fn is(mut one: *const c_char, mut other: *const c_char) -> bool {
+    // SAFETY: both are NUL-terminated strings, and nothing is read behind the first NUL.
+    unsafe {
+        while *one == *other {
+            if *one == 0 {
+                return true;
+            }
+            (one, other) = (one.add(1), other.add(1));
+        }
+    }
+    false
+}
+
+/// A system call: its result, or an errno as a negative number.
+unsafe fn call(number: c_long, arguments: [usize; 5]) -> isize {
+    let result;
+    // SAFETY: the caller's, for what the call reads and writes.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
