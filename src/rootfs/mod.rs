@@ -146,6 +146,9 @@ impl Root {
 
     /// Makes the directory `process.cwd` where it is missing.
     pub fn make_cwd(&self, cwd: &Path) -> Result<()> {
+        if cwd == Path::new("/") {
+            return Ok(());
+        }
         let _umask = Umask::none();
         target::open_or_make(self.dir.as_fd(), cwd, Symlinks::Follow, || Ok(target::Make::Directory))
             .map(drop)

@@ -9,7 +9,7 @@ use crate::sys::credentials::{self, Limit};
 use crate::sys::process::{self, SchedAttr};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, ensure};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{FileStat, Mode, fstat, lstat};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::os::fd::{AsFd, OwnedFd};
@@ -188,11 +188,9 @@ fn is_null(stat: &FileStat) -> bool {
 fn open_null() -> Option<OwnedFd> {
     let path = "/dev/null";
     lstat(path).ok().filter(is_null)?;
-    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let null = nix::fcntl::open(path, flags, Mode::empty()).ok()?;
+    let null =
+        open(path, OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     fstat(&null).ok().filter(is_null)?;
-    // It is shared with whoever inherits it.
-    fcntl(&null, FcntlArg::F_SETFL(OFlag::empty())).ok()?;
     Some(null)
 }
 
