@@ -27,7 +27,7 @@ demo: build bundles ## show the main things on real containers (as root)
 	@scripts/demo.sh "$(BINARY)"
 
 test: lint build ## format, lints, unit tests and tests with real containers
-	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked --tests
+	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked --no-fail-fast --tests
 
 # VM=uml|qemu|all, VM_PROFILE=debug|release, VM_TESTS="systemd devices:ptmx", VM_CACHE=DIR; VM_RUN=COMMAND instead of tests.
 test-vm: setup-vm ## the tests in virtual machines with cgroup v2 and systemd (VM=uml VM_TESTS="systemd …")
