@@ -7,6 +7,7 @@ use runtime_tests::{Case, host_mounts::in_own_mounts, needs, needs_machine};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A tmpfs of the host where the case's store will be.
@@ -94,6 +95,52 @@ fn a_subpath_that_is_exchanged_for_a_link() {
         stop.store(true, Ordering::Relaxed);
         assert!(seen > 0, "the race was never won by the right side");
     });
+}
+
+/// The image's directory, and one in it, are exchanged for links that lead out while they are copied.
+#[test]
+fn an_image_that_is_exchanged_for_links_while_it_is_copied() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.make_dir("outside");
+    case.make_file("outside/secret", "secret");
+    let image = case.rootfs().join("data");
+    fs::create_dir(image.join("sub")).expect("mkdir");
+    for number in 0..20 {
+        fs::write(image.join(format!("sub/{number}")), "inside").expect("write");
+    }
+    symlink(case.path("outside"), image.join("link")).expect("link");
+    symlink(case.path("outside"), case.rootfs().join("link")).expect("link");
+    case.args(&["/bin/true"]);
+    let stop = AtomicBool::new(false);
+    let pairs = [(image.clone(), case.rootfs().join("link")), (image.join("sub"), image.join("link"))];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let exchange = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+            let here = || nix::fcntl::AT_FDCWD;
+            while !stop.load(Ordering::Relaxed) {
+                for (a, b) in &pairs {
+                    // The second pair is in the first, which may be away just now.
+                    let _ = nix::fcntl::renameat2(here(), a, here(), b, exchange);
+                }
+            }
+        });
+        let (mut copied, mut other) = (0, 0);
+        for round in 0..100 {
+            let name = format!("v{round}");
+            let out = case.run_with(&["-v", &format!("{name}:/data")]);
+            let found =
+                Command::new("find").arg(case.data(&name)).args(["-name", "secret"]).output().expect("run find");
+            assert!(found.stdout.is_empty(), "{out}");
+            let whole = case.data(&name).join("sub/19").is_file() || case.data(&name).join("link/19").is_file();
+            copied += u32::from(whole);
+            other += u32::from(!whole);
+        }
+        stop.store(true, Ordering::Relaxed);
+        println!("{copied} copies, {other} times something else");
+        assert!(copied > 0, "nothing was ever copied");
+    });
+    assert_eq!(fs::read_dir(case.path("outside")).expect("list").count(), 1);
 }
 
 #[test]
