@@ -1,11 +1,19 @@
 #!/usr/bin/python3
 """A kubelet's calls to the Container Runtime Interface, as far as the tests make them: cri METHOD JSON prints JSON.
 
+Exec and Attach answer with an address; with a third word, which is typed into the stream (as a JSON string, and if it begins
+with COLUMNSxROWS and a blank, the terminal gets that size), they are carried on there, and what came is printed as JSON.
+
 gRPC is Debian's; the messages are spelled out here, so that nothing has to be generated.
 Each is a dict of field name to (number, kind); kind is a message, or s(tring), i(nteger), m(ap), and [kind] if repeated.
 """
+import base64
 import json
+import os
+import socket
+import struct
 import sys
+import urllib.parse
 
 import grpc
 
@@ -64,6 +72,12 @@ METHODS = {
     "ListContainers": ({}, {"containers": (1, [{"id": (1, "s"), "state": (6, "i")}])}),
     "UpdateContainerResources": ({"container_id": (1, "s"), "linux": (2, RESOURCES)}, {}),
     "ExecSync": ({"container_id": (1, "s"), "cmd": (2, ["s"]), "timeout": (3, "i")}, {"stdout": (1, "s"), "stderr": (2, "s"), "exit_code": (3, "i")}),
+    "Exec": ({
+        "container_id": (1, "s"), "cmd": (2, ["s"]), "tty": (3, "i"), "stdin": (4, "i"), "stdout": (5, "i"), "stderr": (6, "i"),
+    }, {"url": (1, "s")}),
+    "Attach": ({
+        "container_id": (1, "s"), "stdin": (2, "i"), "tty": (3, "i"), "stdout": (4, "i"), "stderr": (5, "i"),
+    }, {"url": (1, "s")}),
     "ContainerStats": (ONE_CONTAINER, {"stats": (1, STATS)}),
 }
 
@@ -136,6 +150,62 @@ def decode(schema, data):
     return value
 
 
+def read_exactly(stream, length):
+    data = stream.read(length)
+    if len(data) != length:
+        raise EOFError
+    return data
+
+
+def frame(channel, data):
+    """A masked binary frame of a WebSocket (RFC 6455); the mask is zero."""
+    data = bytes([channel]) + data
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))
+    return b"\x82" + size + bytes(4) + data
+
+
+def stream(url, typed):
+    """Kubernetes' remote commands: channel 0 is standard input, 1 and 2 are the outputs, 3 is the end, 4 the size."""
+    parts = urllib.parse.urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), 30)
+    key = base64.b64encode(os.urandom(16)).decode()
+    connection.sendall((
+        f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nOrigin: http://{parts.netloc}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n").encode())
+    answers = connection.makefile("rb")
+    head = answers.readline()
+    if b" 101 " not in head:
+        sys.exit(f"{url}: {head!r}")
+    while answers.readline() not in (b"\r\n", b""):
+        pass
+    size, blank, rest = typed.partition(" ")
+    if blank and size.replace("x", "", 1).isdigit():
+        columns, rows = (int(number) for number in size.split("x"))
+        connection.sendall(frame(4, json.dumps({"Width": columns, "Height": rows}).encode()))
+        typed = rest
+    if typed:
+        connection.sendall(frame(0, typed.encode()))
+    came = {1: b"", 2: b"", 3: b""}
+    try:
+        while True:
+            kind, length = read_exactly(answers, 2)
+            if length == 126:
+                length = struct.unpack(">H", read_exactly(answers, 2))[0]
+            elif length == 127:
+                length = struct.unpack(">Q", read_exactly(answers, 8))[0]
+            data = read_exactly(answers, length)
+            if kind & 15 == 8:
+                break
+            if kind & 15 in (0, 1, 2) and data:
+                came[data[0]] += data[1:]
+    except EOFError:
+        pass
+    status = json.loads(came[3] or b"{}")
+    end = [cause["message"] for cause in status.get("details", {}).get("causes", [])] or [status.get("status", "")]
+    return {"stdout": came[1].decode(), "stderr": came[2].decode(), "end": end[0]}
+
+
 def main():
     method, text = sys.argv[1], (sys.argv[2:] or ["{}"])[0]
     request, response = METHODS[method]
@@ -146,7 +216,10 @@ def main():
             response_deserializer=lambda data: decode(response, data),
         )
         try:
-            print(json.dumps(call(json.loads(text), timeout=60), sort_keys=True))
+            answer = call(json.loads(text), timeout=60)
+            if len(sys.argv) > 3:
+                answer = stream(answer["url"], json.loads(sys.argv[3]))
+            print(json.dumps(answer, sort_keys=True))
         except grpc.RpcError as error:
             sys.exit(f"{error.code().name}: {error.details()}")
 

@@ -1,6 +1,7 @@
 //! Bad bundles and configs: refused before any side effect, with the place in the JSON and all of it at once.
 
-use runtime_tests::{Case, json, needs};
+use runtime_tests::strace::traced;
+use runtime_tests::{Case, Outcome, json, needs};
 use std::fs;
 
 #[test]
@@ -273,4 +274,44 @@ fn what_is_unknown_is_said() {
     case.invoke(&["made-up"]).fails().says("made-up");
     case.invoke(&["create", "--made-up", &case.id]).fails().says("--made-up");
     case.invoke(&["state", &case.id, "too-many"]).fails().says("too-many");
+}
+
+/// The first column of the table in docs/errors.md, and a way to each: engines look for these very words.
+#[test]
+fn the_words_that_engines_read() {
+    needs!(Rvol);
+    let manual = include_str!("../../docs/errors.md");
+    let listed: Vec<&str> =
+        manual.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(words, _)| words).collect();
+    let mut case = Case::new();
+    let file = case.make_file("file", "");
+    let mut said = Vec::new();
+    let mut say = |words: &'static str, out: Outcome| {
+        // In these letters, unlike `says`.
+        assert!(!out.succeeded() && out.stderr.contains(words), "{words}: {out}");
+        said.push(words);
+    };
+    for (program, words) in [
+        ("nosuch", "executable file not found in $PATH"),
+        ("/no/such", "no such file or directory"),
+        ("/etc/passwd", "permission denied"),
+    ] {
+        say(words, case.args(&[program]).run());
+    }
+    case.args(&["/bin/true"]);
+    say("not a directory", case.run_with(&["--mount", &format!("type=bind,src={file},dst=/etc")]));
+    say("container does not exist", case.invoke(&["state", "nobody"]));
+    let _started = case.started();
+    for (errno, words) in [("EPERM", "operation not permitted"), ("ESRCH", "no such process")] {
+        let inject = format!("inject=setns:error={errno}");
+        let exec = case.exec_command(&[], &["/bin/true"]);
+        say(words, case.finish(traced(&exec, &["-e", "trace=setns", "-e", &inject], "/dev/null")));
+    }
+    case.kill("KILL").ok();
+    case.wait_for_status("stopped");
+    say("container not running", case.kill("TERM"));
+    said.sort_unstable();
+    let mut listed = listed;
+    listed.sort_unstable();
+    assert_eq!(said, listed, "docs/errors.md");
 }

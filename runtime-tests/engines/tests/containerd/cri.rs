@@ -124,6 +124,64 @@ pub fn exec_sync_times_out(s: &Session) -> Check {
     pod.prints(&id, "ps | grep -c '[s]leep 500' || true", "0")
 }
 
+/// What `kubectl exec` and `kubectl attach` do: the answer is an address, where the streams are.
+fn streams(s: &Session, method: &str, request: &Value, typed: &str) -> Check<Value> {
+    let request = request.to_string().replace('\'', r"'\''");
+    let typed = json!(typed).to_string();
+    let text = s.aside(&format!("cri {method} '{request}' '{typed}'"))?;
+    serde_json::from_str(&text).map_err(|e| format!("{method} prints no JSON: {e}: {text}"))
+}
+
+fn same(expected: &Value, came: &Value) -> Check {
+    if came == expected { Ok(()) } else { Err(format!("should be {expected}: {came}")) }
+}
+
+pub fn exec_stream(s: &Session) -> Check {
+    let pod = Pod::new(s, sandbox_config(false))?;
+    let id = pod.container("sleep 1000", &json!({}))?;
+    let command =
+        |script: &str| json!({ "container_id": id, "cmd": ["sh", "-c", script], "stdin": 1, "stdout": 1, "stderr": 1 });
+    let came = streams(s, "Exec", &command("read line; echo heard $line; echo wrong >&2; exit 4"), "a word\n")?;
+    same(&json!({ "stdout": "heard a word\n", "stderr": "wrong\n", "end": "4" }), &came)?;
+    let came = streams(s, "Exec", &command("seq 1 20000 | md5sum"), "")?;
+    s.note("end", &came["end"].to_string());
+    same(&json!("Success"), &came["end"])?;
+    let much = streams(s, "Exec", &command("seq 1 20000"), "")?;
+    let last = much["stdout"].as_str().is_some_and(|text| text.len() == 108_894 && text.ends_with("\n20000\n"));
+    if last { Ok(()) } else { Err("much output is not whole".into()) }
+}
+
+pub fn exec_stream_with_a_terminal(s: &Session) -> Check {
+    let pod = Pod::new(s, sandbox_config(false))?;
+    let id = pod.container("sleep 1000", &json!({}))?;
+    let script = "tty; read line; stty size; echo $line";
+    let request = json!({ "container_id": id, "cmd": ["sh", "-c", script], "tty": 1, "stdin": 1, "stdout": 1 });
+    let came = streams(s, "Exec", &request, "99x33 typed\n")?;
+    // What is typed may be echoed before the shell says which terminal it is.
+    let lines: std::collections::BTreeSet<&str> = came["stdout"].as_str().unwrap_or_default().lines().collect();
+    same(&json!(["/dev/pts/0", "33 99", "typed"]), &json!(lines))?;
+    same(&json!("Success"), &came["end"])
+}
+
+pub fn exec_stream_of_a_missing_program(s: &Session) -> Check {
+    let pod = Pod::new(s, sandbox_config(false))?;
+    let id = pod.container("sleep 1000", &json!({}))?;
+    let request = json!({ "container_id": id, "cmd": ["nosuch"], "stdout": 1, "stderr": 1 });
+    let came = streams(s, "Exec", &request, "")?;
+    let told = came.to_string().contains("executable file not found in $PATH");
+    s.note("told", &told.to_string());
+    pod.prints(&id, "echo alive", "alive")
+}
+
+pub fn attach(s: &Session) -> Check {
+    let pod = Pod::new(s, sandbox_config(false))?;
+    let id = pod.container("read line; echo heard $line; sleep 0.5; exit 6", &json!({ "stdin": 1 }))?;
+    let request = json!({ "container_id": id, "stdin": 1, "stdout": 1, "stderr": 1 });
+    let came = streams(s, "Attach", &request, "a word\n")?;
+    same(&json!("heard a word\n"), &came["stdout"])?;
+    pod.becomes(&id, 2, 6)
+}
+
 pub fn stop(s: &Session) -> Check {
     let pod = Pod::new(s, sandbox_config(false))?;
     let id = pod.container("trap 'exit 6' TERM; while :; do sleep 0.1; done", &json!({}))?;
