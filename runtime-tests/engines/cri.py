@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """A kubelet's calls to the Container Runtime Interface, as far as the tests make them: cri METHOD JSON prints JSON.
 
-Exec and Attach answer with an address; with a third word, which is typed into the stream (as a JSON string, and if it begins
-with COLUMNSxROWS and a blank, the terminal gets that size), they are carried on there, and what came is printed as JSON.
+Exec and Attach answer with an address. With a third word they are carried on there, and what came is printed as JSON. The
+word is a JSON string that is typed into the stream; if it begins with COLUMNSxROWS and a blank, the terminal first gets that
+size, as soon as something has come from it.
 
 gRPC is Debian's; the messages are spelled out here, so that nothing has to be generated.
 Each is a dict of field name to (number, kind); kind is a message, or s(tring), i(nteger), m(ap), and [kind] if repeated.
@@ -180,11 +181,8 @@ def stream(url, typed):
     while answers.readline() not in (b"\r\n", b""):
         pass
     size, blank, rest = typed.partition(" ")
-    if blank and size.replace("x", "", 1).isdigit():
-        columns, rows = (int(number) for number in size.split("x"))
-        connection.sendall(frame(4, json.dumps({"Width": columns, "Height": rows}).encode()))
-        typed = rest
-    if typed:
+    sized = blank and size.replace("x", "", 1).isdigit()
+    if typed and not sized:
         connection.sendall(frame(0, typed.encode()))
     came = {1: b"", 2: b"", 3: b""}
     try:
@@ -199,6 +197,12 @@ def stream(url, typed):
                 break
             if kind & 15 in (0, 1, 2) and data:
                 came[data[0]] += data[1:]
+            if sized and came[1]:
+                # The terminal is there now; before, its size would be lost.
+                columns, rows = (int(number) for number in size.split("x"))
+                connection.sendall(frame(4, json.dumps({"Width": columns, "Height": rows}).encode()))
+                connection.sendall(frame(0, rest.encode()))
+                sized = False
     except EOFError:
         pass
     status = json.loads(came[3] or b"{}")

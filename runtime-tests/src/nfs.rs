@@ -55,6 +55,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// From here on nobody answers.
+    pub fn stop(&self) {
+        fs::write(format!("{CONTROL}/threads"), "0\n").expect("stop the server");
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = fs::write(format!("{CONTROL}/threads"), "0\n");

@@ -74,3 +74,25 @@ fn what_a_server_refuses_is_told() {
         }
     });
 }
+
+/// A container goes, although its server is dead and `soft` was not asked for.
+#[test]
+fn a_dead_server_holds_no_delete_up() {
+    needs!(Rvol);
+    in_own_mounts(|| {
+        let mut case = Case::new();
+        let export = case.dir.join("export");
+        fs::create_dir(&export).expect("mkdir");
+        let Some(server) = Server::start(&export) else { return };
+        make(&case, "hard", ":/", "o=addr=127.0.0.1,vers=4.2,timeo=20,retrans=1");
+        case.pause();
+        case.create_with(&["-v", "hard:/data"]).ok();
+        server.stop();
+        let begin = Instant::now();
+        case.delete_force().ok();
+        assert!(begin.elapsed() < Duration::from_secs(35));
+        assert_eq!(case.users("hard"), [""; 0]);
+        assert!(!is_mounted(case.data("hard").to_str().expect("UTF-8")));
+        case.volume(&["rm", "hard"]).ok();
+    });
+}

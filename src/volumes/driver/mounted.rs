@@ -61,16 +61,23 @@ fn unshare(tree: BorrowedFd, propagation: Propagation) -> Result<()> {
 }
 
 /// Takes away everything that is mounted over the volume's data. That nothing is, is as good.
+///
+/// By name: to open or stat it, a server that is dead would be asked whether it is still the same.
 pub fn unmount(volume: &Volume) -> Result<()> {
+    let path = format!("/proc/self/fd/{}/{DATA}", volume.dir().as_raw_fd());
     loop {
-        let data = match open_data(volume) {
-            Err(error) if errno_of(&error) == Some(Errno::ENOENT) => return Ok(()),
-            data => data?,
-        };
-        if !is_mounted(volume, data.as_fd())? {
-            return Ok(());
+        // As Docker does it: who is in there still, stays in there.
+        match umount2(path.as_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => {}
+            // No mount, or no right to find out; then it was not we who mounted it.
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(Errno::EPERM) if !is_in_place(volume)? => return Ok(()),
+            Err(errno) => {
+                return Err(errno)
+                    .call(|| "umount2".into())
+                    .with_context(|| format!("unmount {}", volume.data_path().display()));
+            }
         }
-        detach(data.as_fd()).with_context(|| format!("unmount {}", volume.data_path().display()))?;
     }
 }
 
@@ -82,7 +89,7 @@ pub fn is_in_place(volume: &Volume) -> Result<bool> {
     }
 }
 
-/// As Docker does it: who is in there still, stays in there.
+/// Of what has just been mounted.
 fn detach(mount: BorrowedFd) -> Result<()> {
     let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
     umount2(path.as_str(), MntFlags::MNT_DETACH).call(|| "umount2".into())
