@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod cgroup;
 pub mod cli;
 pub mod clock;
+pub mod criu;
 pub mod hooks;
 pub mod host;
 pub mod init;

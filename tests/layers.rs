@@ -21,13 +21,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("security", &["ipc", "plan", "sys"]),
     ("network", &["plan", "sys"]),
     ("rdt", &["plan", "sys"]),
+    ("criu", &["sys"]),
     ("volumes", &["clock", "plan", "rootfs", "sys"]),
     ("init", &["cgroup", "hooks", "ipc", "network", "plan", "rootfs", "security", "state", "sys", "trace"]),
     (
         "runtime",
         &[
-            "bundle", "cgroup", "clock", "hooks", "host", "init", "ipc", "log", "network", "plan", "rdt", "rootfs",
-            "security", "state", "store", "sys", "trace", "volumes",
+            "bundle", "cgroup", "clock", "criu", "hooks", "host", "init", "ipc", "log", "network", "plan", "rdt",
+            "rootfs", "security", "state", "store", "sys", "trace", "volumes",
         ],
     ),
     ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "trace", "volumes"]),

@@ -12,6 +12,7 @@ pub mod cgroups;
 pub mod command;
 pub mod config;
 pub mod console;
+pub mod criu;
 pub mod facts;
 pub mod features;
 pub mod host_mounts;

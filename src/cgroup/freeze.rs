@@ -5,6 +5,7 @@ use super::record::{Record, Version};
 use super::wait::{self, Waited};
 use crate::sys::{Call, Errno, errno_of};
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A process that cannot be stopped (state D) keeps the cgroup from being frozen; it gets this long.
@@ -31,6 +32,22 @@ impl Record {
         bail!("the container has no cgroup to pause")
     }
 
+    /// The directory whose freezer criu may use; `None` if the container has none. Where there are both it is v1's, as
+    /// long as the container is not paused by the other.
+    pub fn freezer_directory(&self) -> Result<Option<PathBuf>> {
+        let mut found = None;
+        for (group, version) in self.freezers()? {
+            if !group.exists()? {
+                continue;
+            }
+            found = Some(group.shown().to_path_buf());
+            if version == Version::V2 && is_frozen(&group, version)? {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// Lets the processes run again, whichever version of cgroups stopped them.
     pub fn thaw(&self) -> Result<()> {
         let mut thawed = false;
@@ -52,14 +69,8 @@ impl Record {
     /// The container is paused, or on the way there.
     pub fn is_frozen(&self) -> Result<bool> {
         for (group, version) in self.freezers()? {
-            let (file, thawed) = match version {
-                Version::V1 => ("freezer.state", "THAWED"),
-                Version::V2 => ("cgroup.freeze", "0"),
-            };
-            match group.read(file) {
-                Ok(text) if text.trim_end() != thawed => return Ok(true),
-                Ok(_) | Err(Errno::ENOENT | Errno::ENODEV) => {}
-                Err(e) => return Err(e).call(|| format!("read {}/{file}", group.shown().display())),
+            if is_frozen(&group, version)? {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -83,6 +94,19 @@ impl Record {
             found.extend(self.group(member)?.map(|group| (group, member.version)));
         }
         Ok(found)
+    }
+}
+
+/// One that is not there is not frozen.
+fn is_frozen(group: &Group, version: Version) -> Result<bool> {
+    let (file, thawed) = match version {
+        Version::V1 => ("freezer.state", "THAWED"),
+        Version::V2 => ("cgroup.freeze", "0"),
+    };
+    match group.read(file) {
+        Ok(text) => Ok(text.trim_end() != thawed),
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
+        Err(e) => Err(e).call(|| format!("read {}/{file}", group.shown().display())),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::args::Matches;
 use super::{Command, Globals, print, version};
 use crate::plan::{options, volume};
-use crate::runtime::storage;
+use crate::runtime::{images, storage};
 use crate::sys::seccomp;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -183,7 +183,12 @@ fn features() -> Features {
             net_devices: Enabled { enabled: true },
         },
         annotations: annotations(),
-        potentially_unsafe_config_annotations: &[storage::IMAGE_VOLUMES, storage::VOLUMES, storage::VOLUMES_FROM],
+        potentially_unsafe_config_annotations: &[
+            images::CONFIG,
+            storage::IMAGE_VOLUMES,
+            storage::VOLUMES,
+            storage::VOLUMES_FROM,
+        ],
     }
 }
 
@@ -207,6 +212,8 @@ fn supported_flags() -> Vec<&'static str> {
 
 fn annotations() -> BTreeMap<&'static str, String> {
     let known = [
+        // runc's name, which engines look for. Whether criu is there is seen when it is called.
+        ("org.opencontainers.runc.checkpoint.enabled", Some("true".to_owned())),
         ("io.rvol-runc.version", Some(version::PROGRAM.to_owned())),
         ("io.rvol-runc.commit", version::COMMIT.map(str::to_owned)),
         ("io.github.seccomp.libseccomp.version", version::libseccomp()),

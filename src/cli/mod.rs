@@ -3,6 +3,7 @@
 //! Owns flags, output and how errors are shown. What a command does is in `runtime`; nothing below knows of this module.
 
 mod args;
+mod checkpoint;
 mod create;
 mod delete;
 mod duration;
@@ -18,6 +19,7 @@ mod mounts;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod size;
@@ -66,6 +68,8 @@ static COMMANDS: &[Command] = &[
     update::COMMAND,
     ps::COMMAND,
     events::COMMAND,
+    checkpoint::COMMAND,
+    restore::COMMAND,
     delete::COMMAND,
     gc::COMMAND,
     list::COMMAND,

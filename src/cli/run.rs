@@ -18,10 +18,10 @@ the container is deleted at its end.",
     run,
 };
 
-const DETACH: Flag =
+pub const DETACH: Flag =
     Flag { name: "detach", short: Some('d'), value: None, help: "Return when the container has started" };
 const KEEP: Flag = Flag { name: "keep", short: None, value: None, help: "Do not delete the container at its end" };
-const NO_SUBREAPER: Flag = Flag {
+pub const NO_SUBREAPER: Flag = Flag {
     name: "no-subreaper",
     short: None,
     value: None,

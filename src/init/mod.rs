@@ -8,6 +8,7 @@ mod console;
 pub mod exec;
 mod filter;
 mod launch;
+pub mod restored;
 mod site;
 mod steps;
 

@@ -40,15 +40,24 @@ pub fn move_devices(devices: &[NetDevice], netns: BorrowedFd) -> Result<()> {
     Ok(())
 }
 
+/// [`loopback_up`] in another network namespace, which the calling thread visits for it.
+pub fn loopback_up_in(netns: BorrowedFd) -> Result<()> {
+    visit(netns, loopback_up)
+}
+
 fn socket_in(netns: BorrowedFd) -> Result<Socket> {
+    visit(netns, Socket::open)
+}
+
+fn visit<T>(netns: BorrowedFd, action: impl FnOnce() -> Result<T>) -> Result<T> {
     const NEWNET: u64 = libc::CLONE_NEWNET as u64;
     let own = nix::fcntl::open("/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .call(|| "open own network namespace".into())?;
     ns::setns(netns, NEWNET).call(|| "setns to the container's network namespace".into())?;
-    let socket = Socket::open();
+    let result = action();
     // To stay behind would be worse than to fail.
     ns::setns(own.as_fd(), NEWNET).call(|| "setns back to the own network namespace".into())?;
-    socket
+    result
 }
 
 fn move_device(device: &NetDevice, outside: &mut Socket, inside: &mut Socket, netns: BorrowedFd) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The process of `exec`: a process.json, or the container's own process with what the command line changes of it.
 
+use super::namespaces::Namespace;
 use super::process::{Process, User, env};
 use super::{Problem, seccomp};
 use oci_spec::runtime as oci;
@@ -13,6 +14,9 @@ pub struct Template {
     pub process: Option<Process>,
     /// `CLONE_NEW*` bits of the namespaces that are the container's and not the runtime's.
     pub namespaces: u64,
+    /// Those of them that have been joined by their paths.
+    #[serde(default)]
+    pub joined: u64,
     /// A session keyring of the container's own.
     pub keyring: bool,
     pub seccomp: Option<Filtered>,
@@ -49,7 +53,8 @@ impl Template {
     pub fn of(plan: &super::Plan) -> Template {
         Template {
             process: plan.process.clone(),
-            namespaces: plan.namespaces.clone_flags(),
+            namespaces: plan.namespaces.clone_flags(Namespace::is_own),
+            joined: plan.namespaces.clone_flags(|namespace| matches!(namespace, Namespace::Join(_))),
             keyring: plan.new_keyring,
             seccomp: plan.seccomp.as_ref().map(|s| Filtered { flags: s.flags, listener: s.listener.clone() }),
         }
@@ -134,7 +139,7 @@ mod tests {
         let mut problems = Vec::new();
         let process = Process::new(&config, &mut problems, &mut Vec::new());
         assert_eq!(problems, []);
-        Template { process: Some(process), namespaces: 0, keyring: true, seccomp: None }
+        Template { process: Some(process), namespaces: 0, joined: 0, keyring: true, seccomp: None }
     }
 
     #[test]

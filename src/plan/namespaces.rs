@@ -84,8 +84,8 @@ impl Namespace {
 }
 
 impl Namespaces {
-    /// `CLONE_NEW*` bits of those that are not the runtime's own, as far as the config tells.
-    pub fn clone_flags(&self) -> u64 {
+    /// `CLONE_NEW*` bits of those that are of a kind.
+    pub fn clone_flags(&self, wanted: impl Fn(&Namespace) -> bool) -> u64 {
         const NEWTIME: libc::c_int = 0x80;
         [
             (&self.user, libc::CLONE_NEWUSER),
@@ -98,7 +98,7 @@ impl Namespaces {
             (&self.time, NEWTIME),
         ]
         .into_iter()
-        .filter(|(namespace, _)| namespace.is_own())
+        .filter(|(namespace, _)| wanted(namespace))
         .fold(0, |flags, (_, flag)| flags | u64::from(flag.cast_unsigned()))
     }
 

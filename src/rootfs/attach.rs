@@ -237,7 +237,7 @@ fn ensure_proc_is_safe(mount: &Mount, tree: Option<BorrowedFd>, target: Borrowed
 }
 
 /// `None`: the target has to be there.
-fn what_to_make(create: CreateTarget, tree: Option<BorrowedFd>) -> Result<Option<Make>> {
+pub(super) fn what_to_make(create: CreateTarget, tree: Option<BorrowedFd>) -> Result<Option<Make>> {
     Ok(match (create, tree) {
         (CreateTarget::Nothing, _) => None,
         (CreateTarget::File, _) => Some(Make::File),

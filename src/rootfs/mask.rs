@@ -62,7 +62,7 @@ fn attach(tree: BorrowedFd, target: BorrowedFd) -> Result<()> {
 }
 
 /// The host's `/dev/null`, proved to be it: the container's may be a link to anything (CVE-2025-31133).
-fn null_device() -> Result<OwnedFd> {
+pub(super) fn null_device() -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let null = open("/dev/null", flags, Mode::empty()).call(|| "open /dev/null of the host".into())?;
     let stat = fstat(&null).call(|| "fstat /dev/null".into())?;

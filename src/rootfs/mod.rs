@@ -16,6 +16,7 @@ mod mask;
 mod order;
 mod pivot;
 mod prepare;
+pub mod stage;
 pub mod target;
 
 pub use console::open_ptmx;

@@ -386,16 +386,28 @@ fn explain_oom(error: anyhow::Error, record: &Record) -> anyhow::Error {
 
 /// Takes back what `create` did. What cannot be taken back is logged; its record stays, for `delete --force`.
 fn undo(entry: &Entry, record: &Record, init: Option<&InitProcess>, run_poststop: bool) {
+    undo_what("create", entry, record, init, run_poststop, Remove::Yes);
+}
+
+/// The same for another command that makes a container.
+pub(super) fn undo_what(
+    command: &str,
+    entry: &Entry,
+    record: &Record,
+    init: Option<&InitProcess>,
+    run_poststop: bool,
+    volumes: Remove,
+) {
     let warn = |what: &str, result: Result<()>| {
         let Err(error) = result else { return true };
-        log::warn(format_args!("{}: after the failed create: {what}: {error:#}", entry.id()));
+        log::warn(format_args!("{}: after the failed {command}: {what}: {error:#}", entry.id()));
         false
     };
     if let Some(init) = init {
         warn("end init", init.end());
     }
     let taken = warn("take away its groups and mounts", record.take_away());
-    record.give_back_volumes(Remove::Yes);
+    record.give_back_volumes(volumes);
     if taken {
         warn("remove the state directory", entry.remove());
     }

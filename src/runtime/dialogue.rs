@@ -68,6 +68,12 @@ impl Dialogue {
         Ok(InitProcess { pid, pidfd })
     }
 
+    /// The socket by which criu is spoken to, from the child that becomes it.
+    pub fn hear_socket(&self, child: &InitProcess) -> Result<OwnedFd> {
+        let FromInit::Ready = self.hear(child)? else { bail!("a frame out of turn") };
+        self.channel.receive_fds()?.pop().context("the child sent no socket")
+    }
+
     /// Does the runtime's part of the work until init waits for `start`.
     pub fn until_ready(&self, plan: &Plan, init: &InitProcess, mut outstanding: Outstanding) -> Result<()> {
         loop {

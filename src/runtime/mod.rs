@@ -2,14 +2,17 @@
 //!
 //! Ties the plan, the state directory, the cgroup and init together. The work itself is done elsewhere.
 
+pub mod checkpoint;
 mod create;
 mod delete;
 mod dialogue;
 mod events;
 pub mod exec;
+mod external;
 mod foreground;
 mod gc;
 mod idmap;
+pub mod images;
 mod kill;
 mod notify;
 mod pause;
@@ -17,6 +20,7 @@ mod progress;
 mod ps;
 mod query;
 mod record;
+pub mod restore;
 mod run;
 mod start;
 pub mod storage;

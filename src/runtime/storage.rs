@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -206,6 +206,9 @@ impl MountPoint {
     }
 }
 
+/// The names of anonymous volumes by the destinations of their mounts.
+pub(super) type AnonymousNames = BTreeMap<PathBuf, String>;
+
 /// A container's volumes, named but not taken yet.
 pub(super) struct Volumes {
     store: Store,
@@ -216,12 +219,18 @@ pub(super) struct Volumes {
 impl Volumes {
     /// Gives the anonymous volumes of a plan their names, and all of them their paths. Nothing is made yet.
     pub fn of(context: &Context, plan: &mut Plan) -> Result<Option<Volumes>> {
+        Volumes::with_names(context, plan, &AnonymousNames::new())
+    }
+
+    /// The same where some anonymous volumes have names already, by their destinations.
+    pub fn with_names(context: &Context, plan: &mut Plan, names_before: &AnonymousNames) -> Result<Option<Volumes>> {
         let mut names = Vec::new();
         let mut store = None;
         for (index, mount) in plan.mounts.iter_mut().enumerate() {
             let MountOp::Bind(bind) = &mut mount.op else { continue };
             let Some(volume) = &bind.volume else { continue };
-            let name = volume.name.clone().map_or_else(anonymous_name, Ok)?;
+            let before = || names_before.get(&mount.target.path).cloned();
+            let name = volume.name.clone().or_else(before).map_or_else(anonymous_name, Ok)?;
             let store = match &store {
                 Some(store) => store,
                 None => store.insert(context.volumes()?),

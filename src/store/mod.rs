@@ -249,6 +249,13 @@ impl Entry {
         }
     }
 
+    /// Makes a directory in the container's directory; its absolute path.
+    pub fn make_directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.root.join(&self.id).join(name);
+        mkdirat(self.dir(), name, Mode::S_IRWXU).call(|| format!("mkdir {}", path.display()))?;
+        Ok(path)
+    }
+
     /// A directory in the container's directory; `None` if there is no such thing.
     pub fn directory(&self, name: &str) -> Result<Option<OwnedFd>> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -256,6 +263,11 @@ impl Entry {
             Err(Errno::ENOENT) => Ok(None),
             result => result.call(|| format!("open {name} of container {}", self.id)).map(Some),
         }
+    }
+
+    /// Removes an empty directory in the container's directory.
+    pub fn remove_directory(&self, name: &str) -> Result<()> {
+        unlinkat(self.dir(), name, UnlinkatFlags::RemoveDir).call(|| format!("rmdir {name} of container {}", self.id))
     }
 
     /// Removes the start socket's name, after init has executed the program.
