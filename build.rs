@@ -15,6 +15,12 @@ fn main() {
     // (docs/performance.md). Here and not as a relocation model, which would be for every test program too.
     println!("cargo::rustc-link-arg-bins=-no-pie");
     println!("cargo::rustc-link-arg-bins=-static");
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        // What commands execute lies together: fewer pages are touched (docs/performance.md).
+        let script = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("link/hot-text.ld");
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+        println!("cargo::rerun-if-changed={}", script.display());
+    }
     println!("cargo::rustc-check-cfg=cfg(own_start)");
     if has_known_glibc() {
         println!("cargo::rustc-cfg=own_start");

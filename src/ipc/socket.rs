@@ -2,6 +2,7 @@
 
 use crate::sys::Call;
 use anyhow::{Context, Result};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, sendmsg,
     socket,
@@ -33,16 +34,22 @@ pub fn connect_in(dir: BorrowedFd, name: &str) -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Whether anybody listens on the socket `name` in `dir`: the errors of [`connect_in`] if not.
+/// Whether anybody listens on the socket `name` in `dir`: the errors of [`connect_in`] if not, else the connection, which
+/// does not block; `None` if the listener's queue is full.
 ///
 /// Never waits: the queue of a listener that does not accept, because it is stopped or frozen, becomes full.
-pub fn knock_in(dir: BorrowedFd, name: &str) -> nix::Result<()> {
+pub fn knock_in(dir: BorrowedFd, name: &str) -> nix::Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
     match connect(fd.as_raw_fd(), &UnixAddr::new(&short_path(dir, name))?) {
-        Err(nix::errno::Errno::EAGAIN) => Ok(()),
-        result => result,
+        Err(nix::errno::Errno::EAGAIN) => Ok(None),
+        result => result.map(|()| Some(fd)),
     }
+}
+
+/// Makes a connection of [`knock_in`] one that blocks.
+pub fn set_blocking(connection: &OwnedFd) -> nix::Result<()> {
+    fcntl(connection, FcntlArg::F_SETFL(OFlag::empty())).map(drop)
 }
 
 /// A connection to the stream socket at `path`, which a caller listens on.
@@ -51,12 +58,9 @@ pub fn connect_to(path: &Path) -> Result<OwnedFd> {
     let describe = || format!("connect {}", path.display());
     let (dir, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().context(describe())?);
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    let directory = nix::fcntl::open(
-        dir,
-        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::empty(),
-    )
-    .call(describe)?;
+    let directory =
+        nix::fcntl::open(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+            .call(describe)?;
     let address =
         UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)).call(describe)?;
     connect(fd.as_raw_fd(), &address).call(describe)?;

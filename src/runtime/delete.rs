@@ -27,14 +27,20 @@ pub fn delete(context: &Context, id: &str, force: bool, volumes: Remove) -> Resu
         Status::Running | Status::Paused if !force => {
             bail!("cannot delete container {id} that is not stopped: {status}")
         }
-        Status::Stopped | Status::Created | Status::Creating | Status::Running | Status::Paused => {}
+        Status::Stopped => take_down(&entry, record.as_ref(), None, volumes),
+        Status::Created | Status::Creating | Status::Running | Status::Paused => {
+            destroy(&entry, record.as_ref(), volumes)
+        }
     }
-    destroy(&entry, record.as_ref(), volumes)
 }
 
 /// Ends the container's processes, removes its cgroup, resctrl groups and directory, and runs the poststop hooks.
 pub(super) fn destroy(entry: &Entry, record: Option<&Record>, volumes: Remove) -> Result<()> {
-    let init = kill_init(entry)?;
+    take_down(entry, record, kill_init(entry)?, volumes)
+}
+
+/// `init` is what is about to end.
+fn take_down(entry: &Entry, record: Option<&Record>, init: Option<OwnedFd>, volumes: Remove) -> Result<()> {
     if let Some(record) = record {
         // Kills what else is in it, and thaws: a frozen init dies only now.
         record.take_away()?;

@@ -4,12 +4,11 @@ use super::Context;
 use super::record::Record;
 use crate::cgroup::Hold;
 use crate::log;
-use crate::state::Status;
-use crate::store::{Access, Entry};
+use crate::store::Access;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Sends `signal` to the container's first process; with `all`, to every process in the container's cgroup.
 ///
@@ -17,8 +16,7 @@ use std::os::fd::AsFd;
 /// the others. An error if the container has ended; not with `all`: engines make sure with it that nothing is left.
 pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     let entry = context.store().open(id, Access::Read)?;
-    let (status, _) = entry.status()?;
-    let lives = matches!(status, Status::Created | Status::Running | Status::Paused);
+    let init = entry.process()?;
     let record = Record::of(&entry)?;
     if all && record.is_none() {
         bail!("the container's record is missing");
@@ -29,10 +27,10 @@ pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     {
         return Ok(());
     }
-    match (lives, all) {
-        (true, _) => signal_init(&entry, record.as_ref(), signal),
-        (false, true) => Ok(()),
-        (false, false) => bail!("container not running"),
+    match init {
+        Some((_, init)) => signal_init(init.as_fd(), record.as_ref(), signal),
+        None if all => Ok(()),
+        None => bail!("container not running"),
     }
 }
 
@@ -56,9 +54,8 @@ fn reach_all(record: &Record, signal: i32) -> Result<bool> {
     Ok(true)
 }
 
-fn signal_init(entry: &Entry, record: Option<&Record>, signal: i32) -> Result<()> {
-    let Some(init) = entry.pidfd()? else { bail!("container not running") };
-    match pidfd::send_signal(init.as_fd(), signal) {
+fn signal_init(init: BorrowedFd, record: Option<&Record>, signal: i32) -> Result<()> {
+    match pidfd::send_signal(init, signal) {
         Err(Errno::ESRCH) => bail!("container not running"),
         result => result.call(|| format!("pidfd_send_signal {signal}"))?,
     }

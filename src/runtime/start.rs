@@ -6,7 +6,7 @@ use super::record::Record;
 use super::{Context, create, delete};
 use crate::ipc::{Channel, ToInit, socket};
 use crate::state::Status;
-use crate::store::{Access, Entry, START_SOCKET};
+use crate::store::{Access, Entry, Look, START_SOCKET};
 use crate::sys::Call;
 use crate::volumes::Remove;
 use crate::{hooks, log, trace};
@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 pub fn start(context: &Context, id: &str) -> Result<()> {
     let entry = context.store().open(id, Access::Change)?;
     trace::phase("look at the container");
-    let (status, pid) = entry.status()?;
+    let Look { status, pid, connection } = entry.look()?;
     match status {
         Status::Created => {}
         Status::Stopped => bail!("cannot start a container that has stopped"),
@@ -31,10 +31,16 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     if !record.has_process {
         bail!("cannot start: config.json has no `process`");
     }
-    let relay = Relay::listen(&entry)?.zip(entry.process()?);
+    let relay = match Relay::listen(&entry)? {
+        Some(relay) => entry.process()?.map(|process| (relay, process)),
+        None => None,
+    };
     trace::phase("wait for the program to be executed");
-    let connection = socket::connect_in(entry.dir(), START_SOCKET).call(|| format!("connect {START_SOCKET}"))?;
-    let channel = Channel::over(connection);
+    let connection = match connection {
+        Some(connection) => socket::set_blocking(&connection).map(|()| connection),
+        None => socket::connect_in(entry.dir(), START_SOCKET),
+    };
+    let channel = Channel::over(connection.call(|| format!("connect {START_SOCKET}"))?);
     channel.tell_init(ToInit::Start)?;
     let started = hear_start(&channel).and_then(|()| match pid.map(|pid| entry.never_executed(pid)).transpose()? {
         Some(true) => bail!("init was killed before it executed the program"),

@@ -6,7 +6,7 @@
 
 mod status;
 
-pub use status::start_time;
+pub use status::{Look, start_time};
 
 use crate::sys::file::{Lock, lock};
 use crate::sys::{Call, Errno};
@@ -227,6 +227,22 @@ impl Entry {
 
     /// Removes the directory and what is in it. Other processes that wait for the lock then see that it is gone.
     pub fn remove(&self) -> Result<()> {
+        let path = self.root.join(&self.id);
+        let rmdir = || match unlinkat(nix::fcntl::AT_FDCWD, &path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        // Mostly that is all.
+        let known = [FILTER, INIT, RECORD].map(|name| unlinkat(self.dir(), name, UnlinkatFlags::NoRemoveDir));
+        if known.into_iter().all(|done| matches!(done, Ok(()) | Err(Errno::ENOENT))) && rmdir().is_ok() {
+            return Ok(());
+        }
+        self.remove_files()?;
+        rmdir().call(|| format!("rmdir {}", path.display()))
+    }
+
+    /// Removes all that is in the directory.
+    fn remove_files(&self) -> Result<()> {
         let describe = |name: &str| format!("unlink {}/{}/{name}", self.root.display(), self.id);
         let mut dir = Dir::openat(self.dir(), ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .call(|| format!("open {}", self.id))?;
@@ -242,11 +258,7 @@ impl Entry {
                 Err(errno) => return Err(errno).call(|| describe(&name.to_string_lossy())),
             }
         }
-        let path = self.root.join(&self.id);
-        match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &path, UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(errno).call(|| format!("rmdir {}", path.display())),
-        }
+        Ok(())
     }
 
     /// Makes a directory in the container's directory; its absolute path.

@@ -8,33 +8,45 @@ use anyhow::Result;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
+/// What a look at a container tells.
+pub struct Look {
+    pub status: Status,
+    /// Of the container's process, when there is one.
+    pub pid: Option<i32>,
+    /// Of a created container: the connection to init by which it was seen to wait. `None` where its queue is full.
+    pub connection: Option<OwnedFd>,
+}
+
+impl Look {
+    fn without_process(status: Status) -> Look {
+        Look { status, pid: None, connection: None }
+    }
+}
+
 impl Entry {
     /// The status and, when there is one, the pid of the container's process.
     pub fn status(&self) -> Result<(Status, Option<i32>)> {
+        self.look().map(|look| (look.status, look.pid))
+    }
+
+    /// As [`Entry::status`], for who goes on with the connection.
+    pub fn look(&self) -> Result<Look> {
         let init = match self.init()? {
-            None if self.is_busy()? => return Ok((Status::Creating, None)),
+            None if self.is_busy()? => return Ok(Look::without_process(Status::Creating)),
             // The creator may have finished between the two looks.
             None => self.init()?,
             found => found,
         };
-        let Some(init) = init else { return Ok((Status::Stopped, None)) };
-        if !is_alive(init.pid, init.start_time) {
-            return Ok((Status::Stopped, None));
-        }
-        let status = match self.is_waiting()? {
-            true => Status::Created,
-            false => Status::Running,
+        let Some(init) = init.filter(|init| is_alive(init.pid, init.start_time)) else {
+            return Ok(Look::without_process(Status::Stopped));
         };
-        Ok((status, Some(init.pid)))
-    }
-
-    /// Whether init still listens for `start`. The connection carries nothing, and init passes over it.
-    fn is_waiting(&self) -> Result<bool> {
-        match socket::knock_in(self.dir(), START_SOCKET) {
-            Ok(()) => Ok(true),
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
-            Err(errno) => Err(errno).call(|| format!("connect {START_SOCKET} of container {}", self.id())),
-        }
+        // Whether init still listens for `start`. A connection that carries nothing it passes over.
+        let (status, connection) = match socket::knock_in(self.dir(), START_SOCKET) {
+            Ok(connection) => (Status::Created, connection),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => (Status::Running, None),
+            Err(errno) => return Err(errno).call(|| format!("connect {START_SOCKET} of container {}", self.id())),
+        };
+        Ok(Look { status, pid: Some(init.pid), connection })
     }
 
     /// Whether the container's process, `pid`, has ended, or is about to, without having executed anything. False also

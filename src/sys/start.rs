@@ -67,6 +67,13 @@ thresholds! {
 #[unsafe(no_mangle)]
 static mut __x86_string_control: c_int = 0;
 
+/// Where the program is, for `$ORIGIN` in the names of libraries: unknown, which glibc takes. Its own function asks the
+/// kernel, and there are no libraries.
+#[unsafe(no_mangle)]
+extern "C" fn _dl_get_origin() -> *const c_char {
+    std::ptr::without_provenance(usize::MAX)
+}
+
 /// Called by the start code that the linker puts at the program's entry.
 ///
 /// # Safety
