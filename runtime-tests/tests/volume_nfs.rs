@@ -75,7 +75,7 @@ fn what_a_server_refuses_is_told() {
     });
 }
 
-/// A container goes, although its server is dead and `soft` was not asked for.
+/// A container goes, although its server is dead and `soft` was not asked for; nor does anybody else wait.
 #[test]
 fn a_dead_server_holds_no_delete_up() {
     needs!(Rvol);
@@ -89,6 +89,9 @@ fn a_dead_server_holds_no_delete_up() {
         case.create_with(&["-v", "hard:/data"]).ok();
         server.stop();
         let begin = Instant::now();
+        case.volume(&["prune", "-af"]).ok();
+        case.invoke(&["gc"]).ok();
+        assert_eq!(case.users("hard"), [case.id.as_str()]);
         case.delete_force().ok();
         assert!(begin.elapsed() < Duration::from_secs(35));
         assert_eq!(case.users("hard"), [""; 0]);

@@ -359,7 +359,7 @@ pub fn sweep(context: &Context) -> Result<()> {
         };
         let Some(volume) = store.read(&name)? else { continue };
         let settled = volume.holders().is_ok_and(|holders| !holders.iter().any(is_gone));
-        if settled && !driver::is_mounted(&volume)? {
+        if settled && !driver::may_be_left(&volume)? {
             continue;
         }
         let Some(volume) = store.lock(&name)? else { continue };
@@ -368,7 +368,7 @@ pub fn sweep(context: &Context) -> Result<()> {
             warn_of(let_go(&volume, holder));
         }
         warn_of(holders.map(drop));
-        if driver::is_mounted(&volume)? {
+        if driver::may_be_left(&volume)? {
             warn_of(driver::settle(&volume));
         }
     }

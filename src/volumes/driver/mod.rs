@@ -126,9 +126,11 @@ pub fn settle(volume: &Volume) -> Result<()> {
     mounted::unmount(volume)
 }
 
-/// Whether there may be something for [`settle`] to do.
-pub fn is_mounted(volume: &Volume) -> Result<bool> {
-    mounted::is_in_place(volume)
+/// Whether there may be something for [`settle`] to do. Does not look at what is mounted: its server may be dead.
+pub fn may_be_left(volume: &Volume) -> Result<bool> {
+    let mounts = |metadata: Metadata| metadata.is_local() && !metadata.has_own_data();
+    // What a damaged volume was, nobody knows.
+    Ok(volume.metadata().is_ok_and(mounts) && volume.users()?.is_empty())
 }
 
 /// Takes away what the driver has of a volume that nobody uses and that is to be removed. Of a locked volume.
