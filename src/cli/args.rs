@@ -127,6 +127,8 @@ pub struct Words {
     /// Whose flags are looked for; `None`: the global ones.
     command: Option<&'static Command>,
     commands: &'static [Command],
+    /// `--` has come.
+    flags_ended: bool,
 }
 
 /// What ended the global flags.
@@ -144,7 +146,7 @@ enum Word {
 impl Words {
     /// A line of words (without the program's name) to be understood by a table of commands.
     pub fn new(argv: impl IntoIterator<Item = OsString>, commands: &'static [Command]) -> Words {
-        Words { parser: lexopt::Parser::from_args(argv), command: None, commands }
+        Words { parser: lexopt::Parser::from_args(argv), command: None, commands, flags_ended: false }
     }
 
     /// The flags before the command, and what comes after them.
@@ -239,6 +241,9 @@ impl Words {
     }
 
     fn next(&mut self) -> Result<Option<Word>, UsageError> {
+        if let Some((flag, value)) = self.after_one_dash()? {
+            return Ok(Some(Word::Flag(flag, value)));
+        }
         let command = self.command;
         // The one thing that lexopt refuses by itself is a value joined to a short switch.
         let arg = self.parser.next().map_err(|e| UsageError { command, message: e.to_string() })?;
@@ -260,6 +265,35 @@ impl Words {
             None => self.parser.value().map_err(|_| self.error(format!("--{} needs a value", flag.name)))?,
         };
         Ok(Some(Word::Flag(flag, value)))
+    }
+
+    /// A flag's long name behind one dash, as Go's flags may be written: containerd restores with `-no-subreaper`.
+    fn after_one_dash(&mut self) -> Result<Option<(&'static Flag, OsString)>, UsageError> {
+        let command = self.command;
+        let error = |message: String| UsageError { command, message };
+        // Not in the middle of `-ab`.
+        let Some(mut rest) = self.parser.try_raw_args().filter(|_| !self.flags_ended) else { return Ok(None) };
+        let Some(word) = rest.peek().and_then(OsStr::to_str) else { return Ok(None) };
+        self.flags_ended = word == "--";
+        let Some(text) = word.strip_prefix('-').filter(|text| text.len() > 1 && !text.starts_with('-')) else {
+            return Ok(None);
+        };
+        let (name, given) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (text, None),
+        };
+        let Some(flag) = find(command, |flag| name.len() > 1 && flag.name == name) else { return Ok(None) };
+        rest.next();
+        let value = match (flag.value, given) {
+            (None, Some(value)) if value != "true" && value != "false" => {
+                return Err(error(format!("--{} is true or false, not {}", flag.name, value.display())));
+            }
+            (None, given) => given.unwrap_or_else(|| "true".into()),
+            (Some(_), given) => {
+                given.or_else(|| rest.next()).ok_or_else(|| error(format!("--{} needs a value", flag.name)))?
+            }
+        };
+        Ok(Some((flag, value)))
     }
 
     /// The value of a long switch: `--switch=true` is good in runc too.
@@ -318,6 +352,22 @@ mod tests {
     fn flag(command: &str, name: &str) -> &'static Flag {
         let command = COMMANDS.iter().find(|c| c.name == command).unwrap();
         find(Some(command), |flag| flag.name == name).unwrap()
+    }
+
+    #[test]
+    fn one_dash_will_do() {
+        let line = "restore -no-subreaper -no-pivot=false -image-path /i -bundle=/b -d demo";
+        let given = matches(line);
+        let value = |name| given.value(flag("restore", name)).map(OsStr::to_owned);
+        assert!(given.is_set(flag("restore", "no-subreaper")) && !given.is_set(flag("restore", "no-pivot")));
+        assert_eq!((value("image-path"), value("bundle")), (Some("/i".into()), Some("/b".into())));
+        assert!(given.is_set(flag("restore", "detach")));
+        assert_eq!(given.id().unwrap(), "demo");
+        // Short ones stay what they are, and nothing is a flag behind `--`.
+        assert!(message("restore -dx demo").contains("unknown flag -x"));
+        assert!(message("restore -no-pivot=maybe demo").contains("true or false"));
+        assert!(message("restore -image-path").contains("needs a value"));
+        assert_eq!(matches("state -- -no-pivot").operand(0), Some(OsStr::new("-no-pivot")));
     }
 
     #[test]
