@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use runtime_tests::console::{FdSocket, Terminal};
-use runtime_tests::{Case, Outcome, json, leaks, needs, needs_criu, waiting};
+use runtime_tests::{Case, Outcome, criu, json, leaks, needs, needs_criu, waiting};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ const COUNT: &str =
 /// A command of the runtime with this `PATH`.
 fn command(case: &Case, path: &OsStr, words: &[&str]) -> Command {
     let mut command = case.command();
-    command.args(words).env("PATH", path);
+    command.args(words).env("PATH", path).envs(criu::environment());
     command
 }
 
@@ -384,6 +384,17 @@ fn only_what_runs_can_be_dumped() {
     case.kill("KILL").ok();
     case.wait_for_status("stopped");
     case.invoke(&["checkpoint", &case.id]).fails().says("stopped state");
+}
+
+#[test]
+fn what_could_not_be_restored_is_not_dumped() {
+    needs!(Rvol);
+    let path = needs_criu!();
+    let mut case = Case::new();
+    case.user_namespace(200_000, 65536);
+    case.started();
+    checkpoint(&case, path, &[]).fails().says("a container in a user namespace cannot be checkpointed");
+    assert_eq!(case.status(), "running");
 }
 
 #[test]

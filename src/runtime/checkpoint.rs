@@ -123,6 +123,11 @@ fn describe(options: &mut criu::Options, record: &Record, entry: &Entry, pid: i3
         has(template.namespaces, libc::CLONE_NEWNS),
         "a container without a mount namespace of its own cannot be checkpointed"
     );
+    // Its root can read neither the image nor what is laid out for criu.
+    ensure!(
+        !has(template.namespaces, libc::CLONE_NEWUSER),
+        "a container in a user namespace cannot be checkpointed: criu could not restore it"
+    );
     ensure!(entry.process()?.is_some_and(|(found, _)| found == pid), "the container has ended");
     options.pid = Some(pid);
     options.root = Some(utf8(&record.rootfs)?);

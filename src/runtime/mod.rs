@@ -24,6 +24,7 @@ pub mod restore;
 mod run;
 mod start;
 pub mod storage;
+mod surroundings;
 mod terminal;
 mod update;
 pub mod volume;

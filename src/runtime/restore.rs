@@ -13,10 +13,11 @@ use super::images::{self, CgroupsMode, Images};
 use super::notify::Relay;
 use super::record::Record;
 use super::storage::{self, AnonymousNames, Volumes};
+use super::surroundings::{Joined, cgroup_roots, check_namespaces, is_apart};
 use super::terminal::Terminal;
 use super::{Context, CreateArgs, delete};
 use crate::cgroup;
-use crate::criu::{self, CgroupRoot, Conversation, Criu, InheritFd, JoinNamespace, Kind, Notify, Request};
+use crate::criu::{self, Conversation, Criu, InheritFd, Kind, Notify, Request};
 use crate::host::Host;
 use crate::init::restored::{self, Restored};
 use crate::ipc::{Channel, ToInit, socket};
@@ -29,12 +30,12 @@ use crate::state::{HookState, Status};
 use crate::store::{self, Entry, InitRecord};
 use crate::sys::ns::{self, CLONE_NEWTIME, Cloned, Parent};
 use crate::sys::shared::SharedWord;
-use crate::sys::{Call, Errno, pidfd, process};
+use crate::sys::{Call, pidfd, process};
 use crate::volumes::Remove;
 use crate::{clock, hooks, log, network, rdt};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, stat};
+use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -141,6 +142,7 @@ fn check_plan(plan: &Plan, args: &RestoreArgs) -> Result<()> {
         namespaces.mount == Namespace::New,
         "linux.namespaces: without a new mount namespace nothing can be restored"
     );
+    ensure!(namespaces.user == Namespace::Inherit, "linux.namespaces: criu cannot restore into a user namespace");
     ensure!(
         !matches!(namespaces.cgroup, Namespace::Join(_)),
         "linux.namespaces: criu cannot restore into a cgroup namespace that exists"
@@ -207,33 +209,6 @@ fn anonymous_names(images: &Images) -> Result<AnonymousNames> {
     Ok(names)
 }
 
-/// Namespaces of others: criu finds those of one kind open, those of another by path.
-struct Joined {
-    open: Vec<(&'static str, OwnedFd)>,
-    by_path: Vec<JoinNamespace>,
-}
-
-impl Joined {
-    fn open(plan: &Plan) -> Result<Joined> {
-        let namespaces = &plan.namespaces;
-        let mut joined = Joined { open: Vec::new(), by_path: Vec::new() };
-        for (namespace, kind) in [(&namespaces.network, "net"), (&namespaces.pid, "pid")] {
-            let Namespace::Join(path) = namespace else { continue };
-            let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-                .call(|| format!("open {}", path.display()))
-                .with_context(|| format!("{kind} namespace of linux.namespaces"))?;
-            joined.open.push((external::namespace_key(kind), fd));
-        }
-        for (namespace, kind) in
-            [(&namespaces.ipc, "ipc"), (&namespaces.uts, "uts"), (&namespaces.time, "time"), (&namespaces.user, "user")]
-        {
-            let Namespace::Join(path) = namespace else { continue };
-            joined.by_path.push(JoinNamespace { kind: kind.into(), file: utf8(path)? });
-        }
-        Ok(joined)
-    }
-}
-
 /// The part with side effects.
 struct Restoring<'a> {
     plan: &'a Plan,
@@ -258,10 +233,6 @@ impl Restoring<'_> {
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
         let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), Cloning::AtOnce)?;
-        ensure!(
-            !prepared.needs_user_namespace(),
-            "a mount with the mapping of a new user namespace cannot be restored"
-        );
         let stage = self.entry.make_directory(STAGE)?;
         if !self.args.detach && !self.args.no_subreaper {
             process::set_child_subreaper().call(|| "prctl PR_SET_CHILD_SUBREAPER".into())?;
@@ -465,47 +436,4 @@ impl Restoring<'_> {
         ensure!(end.code() == 0 || self.args.lazy_pages, "criu {end} after it had answered");
         Ok(())
     }
-}
-
-/// The cgroups that criu is in, which are the container's, by their hierarchies.
-fn cgroup_roots(pid: i32) -> Result<Vec<CgroupRoot>> {
-    let path = format!("/proc/{pid}/cgroup");
-    let table = std::fs::read_to_string(&path).call(|| format!("read {path}"))?;
-    let root = |line: &str| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        Some(CgroupRoot { controller: Some(controllers.to_owned()), path: path.to_owned() })
-    };
-    table.lines().map(|line| root(line).with_context(|| format!("{path}: {line:?}"))).collect()
-}
-
-/// The image decides which namespaces there are; fewer than the config asks for are refused.
-fn check_namespaces(plan: &Plan, pid: i32) -> Result<()> {
-    let namespaces = &plan.namespaces;
-    for (namespace, file) in [
-        (&namespaces.user, "user"),
-        (&namespaces.pid, "pid"),
-        (&namespaces.mount, "mnt"),
-        (&namespaces.network, "net"),
-        (&namespaces.ipc, "ipc"),
-        (&namespaces.uts, "uts"),
-    ] {
-        if *namespace == Namespace::New {
-            ensure!(is_apart(pid, file)?, "linux.namespaces: the image has no {file} namespace of its own");
-        }
-    }
-    Ok(())
-}
-
-/// Whether a process is in another namespace of a kind than we are.
-fn is_apart(pid: i32, kind: &str) -> Result<bool> {
-    let inode = |whose: &str| {
-        let path = format!("/proc/{whose}/ns/{kind}");
-        match stat(path.as_str()) {
-            // A kernel without this kind.
-            Err(Errno::ENOENT) => Ok(0),
-            found => found.map(|stat| stat.st_ino).call(|| format!("stat {path}")),
-        }
-    };
-    Ok(inode(&pid.to_string())? != inode("self")?)
 }
