@@ -2,9 +2,12 @@
 
 use crate::sys::{self, Call, Errno};
 use anyhow::Context;
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fstat, lstat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where every distribution mounts its cgroups.
@@ -100,17 +103,20 @@ impl CgroupMode {
     /// The hierarchies by their mount points. A link such as `cpu` is a second name of one (`cpu,cpuacct`).
     fn list(root: &Path) -> anyhow::Result<CgroupMode> {
         let list = || format!("list {}", root.display());
-        let device = std::fs::metadata(root).call(list)?.dev();
+        let dir = Dir::open(root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).call(list)?;
+        let device = fstat(&dir).call(list)?.st_dev;
+        let is_mount = |name: &CStr| -> anyhow::Result<bool> {
+            let path = root.join(OsStr::from_bytes(name.to_bytes()));
+            Ok(lstat(&path).call(|| format!("stat {}", path.display()))?.st_dev != device)
+        };
         let (mut hierarchies, mut hybrid) = (Vec::new(), false);
-        for entry in std::fs::read_dir(root).call(list)? {
+        for entry in dir {
             let entry = entry.call(list)?;
-            if !entry.file_type().call(list)?.is_dir() {
-                continue;
-            }
-            let mounted = entry.metadata().call(|| format!("stat {}", entry.path().display()))?.dev();
-            match entry.file_name().as_bytes() {
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                _ if entry.file_type() != Some(nix::dir::Type::Directory) => {}
                 // A mount point that nothing is mounted on.
-                _ if mounted == device => {}
+                _ if !is_mount(entry.file_name())? => {}
                 b"unified" => hybrid = true,
                 name => hierarchies.push(String::from_utf8_lossy(name).into_owned()),
             }
