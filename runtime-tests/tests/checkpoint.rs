@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use runtime_tests::console::{FdSocket, Terminal};
-use runtime_tests::{Case, Outcome, criu, json, leaks, needs, needs_criu, waiting};
+use runtime_tests::{Case, Outcome, criu, json, leaks, machine, needs, needs_criu, needs_machine, waiting};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -352,6 +352,35 @@ fn a_network_of_another_and_hooks() {
         .filter_map(|line| ["creating", "stopped"].into_iter().find(|status| line.contains(&format!("\"{status}\""))))
         .collect();
     assert_eq!(seen, ["creating", "stopped", "creating", "stopped"], "{states}");
+}
+
+#[test]
+fn in_a_unit_of_systemd_and_more_than_once() {
+    needs_machine!(machine::has_systemd(), "systemd is not PID 1");
+    let path = needs_criu!();
+    let mut case = counting();
+    case.global_flags = vec!["--systemd-cgroup"];
+    case.set("/linux/cgroupsPath", json!(format!("system.slice:rvt:{}", case.token)));
+    case.set("/linux/resources", json!({ "pids": { "limit": 99 } }));
+    let unit = format!("rvt-{}.scope", case.token);
+    let property = |name: &str| {
+        let output = Command::new("systemctl").args(["show", "--value", "--property", name, &unit]).output();
+        String::from_utf8_lossy(&output.expect("run systemctl").stdout).trim_end().to_owned()
+    };
+    start(&case, &[]);
+    counts_beyond(&case, 0);
+    for _ in 0..2 {
+        checkpoint(&case, path, &[]).ok();
+        assert_eq!(property("ActiveState"), "inactive", "the unit went with the container");
+        let stood = count(&case);
+        restore(&case, path, &[]).ok();
+        counts_beyond(&case, stood);
+        assert_eq!([property("ActiveState"), property("TasksMax")], ["active", "99"]);
+        let group = fs::read_to_string(format!("/proc/{}/cgroup", case.pid())).expect("its cgroup");
+        assert!(group.contains(&unit), "{group}");
+    }
+    case.delete_force().ok();
+    assert_eq!(property("ActiveState"), "inactive");
 }
 
 #[test]
