@@ -91,7 +91,7 @@ if [ "${minor:-0}" -lt "$rust_minor" ]; then
     exit 1
 fi
 # The tests of checkpoints are skipped without a criu that can dump; Debian 12's cannot on newer kernels.
-if [ "${1:-}" = test ] && [ ! -e target/criu/bin/criu ] && command -v python3 >/dev/null 2>&1 &&
+if { [ "${1:-}" = test ] || [ "${1:-}" = engines ]; } && [ ! -e target/criu/bin/criu ] && command -v python3 >/dev/null 2>&1 &&
     command -v apt-get >/dev/null 2>&1 && ! scripts/criu-can-dump.sh; then
     say "fetching a criu for the tests of checkpoints"
     python3 runtime-tests/criu.py target/criu >&2 || say "there is none; these tests are skipped"

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -12,7 +13,7 @@ pub fn path() -> &'static Result<OsString, String> {
     static PATH: OnceLock<Result<OsString, String>> = OnceLock::new();
     PATH.get_or_init(|| {
         let own = std::env::var_os("PATH").unwrap_or_default();
-        let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criu/bin");
+        let unpacked = unpacked().join("bin");
         let with_unpacked = std::env::join_paths(std::iter::once(unpacked.clone()).chain(std::env::split_paths(&own)));
         let paths = [Some(own), with_unpacked.ok().filter(|_| unpacked.join("criu").exists())];
         let mut reasons = Vec::new();
@@ -31,6 +32,30 @@ pub fn path() -> &'static Result<OsString, String> {
 pub fn environment() -> Option<(&'static str, &'static str)> {
     let emulated = fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"));
     emulated.then_some(("CRIU_FAULT", "130"))
+}
+
+/// Where `runtime-tests/criu.py` unpacks one.
+fn unpacked() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criu")
+}
+
+/// Puts the unpacked criu into a sandbox's `bin`, if it is the one that can dump; `seen` is the sandbox's directory as it
+/// is seen inside.
+pub fn install(sandbox: &Path, seen: &str) {
+    let criu = unpacked();
+    if !path().as_ref().is_ok_and(|path| std::env::split_paths(path).next() == Some(criu.join("bin"))) {
+        return;
+    }
+    let copied = Command::new("cp").arg("-r").arg(criu.join("root")).arg(sandbox.join("criu")).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copy criu to {}", sandbox.display());
+    let wrapper = fs::read_to_string(criu.join("bin/criu")).expect("read criu's wrapper");
+    let line = |line: &str| match line.starts_with("root=") {
+        true => format!("root={seen}/criu\n"),
+        false => format!("{line}\n"),
+    };
+    let file = sandbox.join("bin/criu");
+    fs::write(&file, wrapper.lines().map(line).collect::<String>()).expect("write criu's wrapper");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("make it executable");
 }
 
 /// Dumps a process that does nothing.

@@ -109,6 +109,7 @@ fn start(token: &str, directory: &Path, side: &str, runtime: &Path) -> std::proc
         fs::create_dir_all(directory.join(name)).expect("make a directory of the sandbox");
     }
     fs::copy(runtime, directory.join("bin/runc")).unwrap_or_else(|e| panic!("copy {}: {e}", runtime.display()));
+    runtime_tests::criu::install(&directory, HOME);
     let log = fs::File::create(directory.join("log/suite.log")).expect("make the log");
     let mut shell = Command::new("sh");
     shell.args(["-c", ENTER, "sh", &format!("{token}{side}")]).arg(std::env::current_exe().expect("this program"));

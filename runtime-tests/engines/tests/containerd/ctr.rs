@@ -209,7 +209,20 @@ pub fn checkpoint(s: &Session) -> Check {
     idle(s, "")?;
     let outcome = s.sh("ctr task checkpoint --exit one 2>&1")?;
     s.note("checkpoint works", &outcome.succeeded().to_string());
-    if outcome.succeeded() { s.becomes(STATUS, "") } else { Ok(()) }
+    if outcome.succeeded() { s.becomes(STATUS, "STOPPED") } else { Ok(()) }
+}
+
+pub fn restore(s: &Session) -> Check {
+    s.aside(&run("-d", "sh -c 'echo kept >/dev/shm/file; exec sleep 1000'"))?;
+    let dumped = s.sh("ctr container checkpoint --image --task one checkpoint:1 2>&1")?;
+    s.note("checkpoint works", &dumped.succeeded().to_string());
+    s.aside("ctr task rm -f one && ctr container rm one")?;
+    if !dumped.succeeded() {
+        return Ok(());
+    }
+    s.aside("ctr container restore --live two checkpoint:1")?;
+    s.is("ctr task exec --exec-id look two cat /dev/shm/file", "kept")?;
+    s.aside("ctr task rm -f two && ctr container rm two && ctr image rm checkpoint:1").map(drop)
 }
 
 /// The runtime's own volumes.

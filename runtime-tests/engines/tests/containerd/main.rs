@@ -48,6 +48,7 @@ const SUITE: Suite = Suite {
         ctr::a_root_filesystem,
         ctr::lost_state,
         ctr::checkpoint,
+        ctr::restore,
         cri::version,
         cri::sandbox,
         cri::container,
