@@ -219,6 +219,24 @@ fn rdma() {
     expect(resources(json!({ "hcaObjects": 5 })), &[("rdma.max", &line("hca_handle=max hca_object=5"))]);
 }
 
+/// The spec has no field for it, but `unified` has. What there is to limit (keys of encrypted machines) few machines have.
+#[test]
+fn misc() {
+    needs_controllers!("misc");
+    let capacity = fs::read_to_string(Path::new(CGROUPS).join("misc.capacity")).unwrap_or_default();
+    let limit = |line: &str| json!({ "unified": { "misc.max": line } });
+    match capacity.split_whitespace().next() {
+        Some(name) => expect(limit(&format!("{name} 1")), &[("misc.max", &format!("{name} 1"))]),
+        None => runtime_tests::features::skip("the misc controller has nothing to limit here"),
+    }
+    // The kernel was asked, in a cgroup that has the controller.
+    limited(limit("nothing 1"))
+        .run()
+        .fails()
+        .says("linux.resources.unified.misc.max: write nothing 1 to ")
+        .says("EINVAL");
+}
+
 #[test]
 fn unified_keys() {
     needs_controllers!("memory", "pids");

@@ -87,10 +87,11 @@ fn all_get_a_signal_that_they_can_handle() {
         }
         case.script(
             "(trap 'echo child got it; exit 0' TERM; echo child ready; while :; do sleep 0.1; done) &
-             trap 'echo parent got it; wait; exit 0' TERM; while :; do sleep 0.1; done",
+             trap 'echo parent got it; wait; exit 0' TERM; echo parent ready; while :; do sleep 0.1; done",
         );
         let started = case.create_and_start();
         started.wait_for_line("child ready");
+        started.wait_for_line("parent ready");
         case.invoke(&["kill", "--all", &case.id, "TERM"]).ok();
         started.wait_for_line("child got it");
         started.wait_for_line("parent got it");

@@ -1,6 +1,8 @@
 //! Containers in units of a real systemd: `--systemd-cgroup`, `slice:prefix:name`, properties from resources and
 //! annotations, and what of it is gone after `delete`. Skipped where systemd is not PID 1; `make test-vm` has one.
 
+use runtime_tests::cgroups::{self, WeighedDisk, block_device};
+use runtime_tests::features::skip;
 use runtime_tests::{Case, json, needs, needs_machine, unprivileged};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -148,7 +150,7 @@ fn limits_are_properties_and_in_the_files() {
     case.set(
         "/linux/resources",
         json!({
-            "memory": { "limit": 67108864, "reservation": 33554432 },
+            "memory": { "limit": 67108864, "swap": 100663296, "reservation": 33554432 },
             "cpu": { "shares": 512, "quota": 15500, "period": 50000 },
             "pids": { "limit": 20 },
             "unified": { "memory.high": "50331648", "memory.oom.group": "1" },
@@ -160,6 +162,7 @@ fn limits_are_properties_and_in_the_files() {
         &unit,
         &[
             ("MemoryMax", "67108864"),
+            ("MemorySwapMax", "33554432"),
             ("MemoryLow", "33554432"),
             ("MemoryHigh", "50331648"),
             ("CPUWeight", "59"),
@@ -171,6 +174,7 @@ fn limits_are_properties_and_in_the_files() {
     );
     let files = [
         ("memory.max", "67108864"),
+        ("memory.swap.max", "33554432"),
         ("memory.low", "33554432"),
         ("memory.high", "50331648"),
         ("memory.oom.group", "1"),
@@ -197,6 +201,20 @@ fn a_quota_is_a_whole_percentage() {
 }
 
 #[test]
+fn an_idle_container_has_no_weight() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["cpu"]), "cgroup v2 has no cpu");
+    let mut case = case();
+    case.set("/linux/resources/cpu", json!({ "idle": 1 })).create().ok();
+    // Which is how systemd shows a weight of 0.
+    expect_properties(&unit(&case), &[("CPUWeight", "idle")]);
+    expect_files(&case, &[("cpu.idle", "1")]);
+    systemctl(&["daemon-reload"]);
+    expect_files(&case, &[("cpu.idle", "1")]);
+}
+
+#[test]
 fn no_process_is_a_limit_that_only_the_file_can_say() {
     needs!(Rvol);
     needs_machine!(booted(), "systemd is not PID 1");
@@ -216,6 +234,81 @@ fn cpus_are_properties() {
     case.set("/linux/resources/cpu", json!({ "cpus": "0", "mems": "0" })).create().ok();
     expect_properties(&unit(&case), &[("AllowedCPUs", "0"), ("AllowedMemoryNodes", "0")]);
     expect_files(&case, &[("cpuset.cpus", "0"), ("cpuset.mems", "0")]);
+}
+
+#[test]
+fn rates_and_weights_of_disks_are_properties() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["io"]), "cgroup v2 has no io");
+    let Some((major, minor)) = block_device() else { return skip("no block device") };
+    let mut case = case();
+    let rate = |rate: u64| json!([{ "major": major, "minor": minor, "rate": rate }]);
+    case.set(
+        "/linux/resources/blockIO",
+        json!({
+            "throttleReadBpsDevice": rate(1_000_000), "throttleWriteBpsDevice": rate(2_000_000),
+            "throttleReadIOPSDevice": rate(30), "throttleWriteIOPSDevice": rate(40),
+        }),
+    );
+    case.create().ok();
+    let unit = unit(&case);
+    for (name, value) in [
+        ("IOReadBandwidthMax", 1_000_000),
+        ("IOWriteBandwidthMax", 2_000_000),
+        ("IOReadIOPSMax", 30),
+        ("IOWriteIOPSMax", 40),
+    ] {
+        assert_eq!(property(&unit, name), format!("/dev/block/{major}:{minor} {value}"), "{name}");
+    }
+    let line = format!("{major}:{minor} rbps=1000000 wbps=2000000 riops=30 wiops=40");
+    expect_files(&case, &[("io.max", &line)]);
+    systemctl(&["daemon-reload"]);
+    expect_files(&case, &[("io.max", &line)]);
+    let there = cgroups::weight_device_file(&directory(&case));
+    case.delete_force().ok();
+    let Some(file) = there else { return skip("this kernel has no weights of devices") };
+    let Some(disk) = WeighedDisk::new(&case) else { return skip("no loop device that can have the scheduler bfq") };
+    let list = json!([{ "major": disk.number.0, "minor": disk.number.1, "weight": 300 }]);
+    case.set("/linux/resources/blockIO", json!({ "weight": 500, "weightDevice": list })).create().ok();
+    let expected = |default: u64, device: u64| {
+        let directory = directory(&case);
+        let text = cgroups::read(&directory, file).unwrap_or_default();
+        let all = cgroups::weight_file(&directory, default).expect("a file of weights").1;
+        assert_eq!(text.lines().next(), Some(all.as_str()), "{file}");
+        let line = cgroups::line_of_device(&directory, file, disk.number);
+        assert_eq!(line, Some(cgroups::device_weight(file, device)), "{file}");
+    };
+    expected(500, 300);
+    systemctl(&["daemon-reload"]);
+    expected(500, 300);
+    let list = json!([{ "major": disk.number.0, "minor": disk.number.1, "weight": 30 }]);
+    let text = json!({ "blockIO": { "weight": 50, "weightDevice": list } }).to_string();
+    let file = case.make_file("resources.json", &text);
+    case.invoke(&["update", "--resources", &file, &case.id]).ok();
+    expected(50, 30);
+    systemctl(&["daemon-reload"]);
+    expected(50, 30);
+}
+
+#[test]
+fn memory_that_is_too_little_for_a_start_is_named() {
+    needs!(Rvol);
+    needs_machine!(booted(), "systemd is not PID 1");
+    needs_machine!(has_controllers(&["memory"]), "cgroup v2 has no memory");
+    // What init had before it was taken in does not count: a little more is enough for a create.
+    for bytes in [4096, 8192] {
+        let mut case = case();
+        case.set("/linux/resources/memory", json!({ "limit": bytes, "swap": bytes }));
+        // systemd may be faster in removing the cgroup than we are in asking it why.
+        for _ in 0..5 {
+            let says = format!("linux.resources.memory.limit: {bytes} bytes are too few for a start");
+            let outcome = case.create().fails().says(&says);
+            assert_eq!(outcome.stderr.trim_end().lines().count(), 1, "{outcome}");
+            expect_forgotten(&unit(&case));
+            case.assert_nothing_left();
+        }
+    }
 }
 
 #[test]

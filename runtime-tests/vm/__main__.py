@@ -88,7 +88,7 @@ def run_tests(kind: str, cache: Path, tests: suite.Suite) -> tuple[int, int]:
 
 def selected(tests: suite.Suite, kind: str, arguments: argparse.Namespace) -> suite.Suite:
     """What of the tests this kind of guest runs."""
-    if kind == "qemu" and arguments.guest == "all" and not arguments.tests:
+    if kind == "qemu" and not arguments.tests:
         return tests.only(recipe.QEMU_TESTS)
     return tests.only(None)
 
@@ -96,8 +96,8 @@ def selected(tests: suite.Suite, kind: str, arguments: argparse.Namespace) -> su
 def main() -> int:
     parser = argparse.ArgumentParser(prog="vm", description="Runs the tests in a guest with cgroup v2 and systemd.")
     parser.add_argument("--guest", choices=["uml", "qemu", "all"], default=os.environ.get("VM") or "all",
-                        help="user-mode Linux (fast), an emulated machine (every controller), or both: then the second\n"
-                        "runs only what the first cannot")
+                        help="user-mode Linux (fast), an emulated machine (every controller; without names it runs only\n"
+                        "what the first cannot), or both")
     parser.add_argument("--profile", choices=["debug", "release"], default=os.environ.get("VM_PROFILE") or "release",
                         help="of the runtime under test")
     parser.add_argument("--cache", type=Path, default=Path(os.environ.get("VM_CACHE") or suite.REPOSITORY / "target/vm"),

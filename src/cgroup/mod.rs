@@ -32,5 +32,5 @@ mod wait;
 pub use create::{Created, Intent, create, intend};
 pub use entry::{Entry, SubCgroup};
 pub use kill::Hold;
-pub use oom::{OomEvent, OomWatch};
+pub use oom::{KillsAbove, OomEvent, OomWatch};
 pub use record::Record;

@@ -3,12 +3,13 @@
 use super::group::{Group, field};
 use super::record::{Record, Version};
 use super::wait::{open_events, reread};
-use crate::sys::{Call, event};
+use crate::sys::{Call, Errno, event};
 use anyhow::{Result, bail};
 use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// Watches the container's memory cgroup. Wait for one of [`OomWatch::fds`] with poll(2), then [`OomWatch::take`].
 #[derive(Debug)]
@@ -29,6 +30,43 @@ pub enum OomEvent {
     Oom,
     /// No process is left, or the cgroup is gone: there is nothing more to come.
     End,
+}
+
+/// The kills for want of memory in all that systemd has put beside the container, and in the container.
+///
+/// systemd removes a cgroup as soon as nobody is in it, and then nothing is left that tells why. What stands above it
+/// counts those below, too (cgroup-v2.rst, `memory.events`), and stays.
+#[derive(Debug)]
+pub struct KillsAbove {
+    group: Group,
+    before: u64,
+}
+
+impl KillsAbove {
+    /// To be called before the container's process is in its cgroup. `None`: its own cgroup stays until it is deleted, or
+    /// nobody counts.
+    pub fn of(record: &Record) -> Result<Option<KillsAbove>> {
+        let top: Option<PathBuf> = record.path.iter().next().map(PathBuf::from).filter(|_| record.unit.is_some());
+        let member = record.member(|m| m.version == Version::V2).filter(|_| record.hierarchies.len() == 1);
+        let (Some(top), Some(member)) = (top, member) else { return Ok(None) };
+        let Some(group) = record.group_at(member, &top)? else { return Ok(None) };
+        let before = count(&group)?;
+        Ok(Some(KillsAbove { group, before }))
+    }
+
+    /// Somebody was killed since.
+    pub fn have_grown(&self) -> Result<bool> {
+        Ok(count(&self.group)? > self.before)
+    }
+}
+
+/// None of a cgroup that is not there, or without the controller.
+fn count(group: &Group) -> Result<u64> {
+    match group.read("memory.events") {
+        Ok(text) => Ok(kills(&text)),
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(0),
+        Err(e) => Err(e).call(|| format!("read {}/memory.events", group.shown().display())),
+    }
 }
 
 impl Record {

@@ -111,6 +111,12 @@ impl Record {
             let v1 = self.hierarchies.iter().any(|m| m.version == Version::V1);
             let mode = if v1 { systemd::Mode::V1 } else { systemd::Mode::V2 };
             trail.notes.extend(unit.update(touched, policy, mode)?);
+            // systemd has another measure for the weights of the scheduler bfq.
+            for (index, group) in groups.iter().enumerate() {
+                let weights =
+                    settings.writes.iter().filter(|w| w.hierarchy == index && w.place.starts_with("blockIO.weight"));
+                apply::apply(group, weights, &mut trail.notes)?;
+            }
         }
         self.replace_devices(settings, groups)
     }

@@ -1,10 +1,10 @@
 //! `create`: from a plan to a container that waits for `start`, or to nothing at all.
 
-use super::dialogue::{Dialogue, InitProcess};
+use super::dialogue::{Death, Dialogue, InitProcess};
 use super::record::{HostMount, Record};
 use super::storage::{self, Volumes};
 use super::{Context, CreateArgs};
-use crate::cgroup;
+use crate::cgroup::{self, KillsAbove};
 use crate::host::Host;
 use crate::init::{self, Init, Joins, Lineage, Loadable, Passed, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
@@ -17,7 +17,7 @@ use crate::security::{seal, seccomp};
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
-use crate::sys::{Call, Errno, errno_of, exec, process};
+use crate::sys::{Call, Errno, errno_of, exec, pidfd, process};
 use crate::volumes::Remove;
 use crate::{clock, hooks, log, rdt, trace};
 use anyhow::{Context as _, Result, bail};
@@ -105,7 +105,7 @@ impl Creation {
         let entry = context.store().create(&plan.id)?;
         let mut record = Record::new(&plan, parts.host.uid, clock::now());
         record.storage = storage::record(context, &plan, parts.volumes.as_ref());
-        let mut making = Making { plan: &plan, entry: &entry, record, init: None };
+        let mut making = Making { plan: &plan, entry: &entry, record, init: None, kills_above: None };
         match making.make(parts, starter, console, passed) {
             Ok(dialogue) => {
                 let Making { record, init, .. } = making;
@@ -113,7 +113,7 @@ impl Creation {
                 Ok(Creation { entry, record, init, dialogue })
             }
             Err(error) => {
-                let error = explain_oom(error, &making.record);
+                let error = explain_oom(error, &making);
                 undo(&entry, &making.record, making.init.as_ref(), failed_in_hook(&error));
                 Err(error)
             }
@@ -187,6 +187,8 @@ struct Making<'a> {
     entry: &'a Entry,
     record: Record,
     init: Option<InitProcess>,
+    /// Only with limits.
+    kills_above: Option<KillsAbove>,
 }
 
 impl Making<'_> {
@@ -279,6 +281,9 @@ impl Making<'_> {
             let born = dialogue.hear_birth(init)?;
             init = self.init.insert(born);
         }
+        if plan.cgroup.has_limits() {
+            self.kills_above = KillsAbove::of(&self.record.cgroup)?;
+        }
         let attached = cgroup.attach(init.pid);
         if attached.is_err() {
             self.record.cgroup = cgroup.record().clone();
@@ -370,9 +375,15 @@ impl Drop for PidNamespaceVisit {
 }
 
 /// Says so if init was killed because the memory limit is too small for it.
-fn explain_oom(error: anyhow::Error, record: &Record) -> anyhow::Error {
+fn explain_oom(error: anyhow::Error, making: &Making) -> anyhow::Error {
+    let record = &making.record;
     // Only a better sentence: where the count cannot be read the first error stands.
-    let killed = record.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+    let in_its_cgroup = || record.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+    let above = || making.kills_above.as_ref().is_some_and(|above| above.have_grown().is_ok_and(|grown| grown));
+    // With systemd init may be dead before it is asked for anything.
+    let is_dead = || making.init.as_ref().is_some_and(|init| pidfd::ended_child() == Ok(Some(init.pid)));
+    let died = || error.downcast_ref::<Death>().is_some_and(Death::by_sigkill) || is_dead();
+    let killed = in_its_cgroup() || (above() && died());
     match record.resources.memory.limit {
         Some(Limit::To(limit)) if killed || errno_of(&error) == Some(Errno::ENOMEM) => {
             let end = if killed { "init was killed for want of memory" } else { "there was no memory" };

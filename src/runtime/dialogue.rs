@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The container's first process: a child of ours.
@@ -140,13 +141,35 @@ impl Dialogue {
 
     /// What became of an init that closed the channel without a report.
     fn obituary(&self, init: &InitProcess) -> anyhow::Error {
-        let how = match pidfd::wait(init.pidfd.as_fd()) {
-            Ok(end) => end.to_string(),
-            Err(errno) => format!("ended ({errno})"),
-        };
-        anyhow!("init {how} at the step \"{}\"", Step::from_note(self.progress).name())
+        anyhow!(Death { end: pidfd::wait(init.pidfd.as_fd()), step: Step::from_note(self.progress).name() })
     }
 }
+
+/// Init has ended without a report.
+#[derive(Debug)]
+pub(super) struct Death {
+    end: nix::Result<pidfd::End>,
+    step: &'static str,
+}
+
+impl Death {
+    /// As the kernel ends who needs memory that there is not.
+    pub fn by_sigkill(&self) -> bool {
+        self.end == Ok(pidfd::End::Killed(libc::SIGKILL))
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            Ok(end) => write!(f, "init {end}")?,
+            Err(errno) => write!(f, "init ended ({errno})")?,
+        }
+        write!(f, " at the step \"{}\"", self.step)
+    }
+}
+
+impl std::error::Error for Death {}
 
 /// What the program's start came to, once the channel is closed or has brought a report: execve has closed it, or the
 /// death of init.

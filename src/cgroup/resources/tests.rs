@@ -265,3 +265,49 @@ fn values_that_cannot_be_are_named() {
     assert_eq!(places, want);
     assert_eq!(warnings, ["memory.kernel: ignored, Linux has no such limit since 5.16"]);
 }
+
+/// The table of docs/cgroups.md: each file that is written has its row, and each row the tests that read it back.
+#[test]
+fn every_limit_has_its_row_and_its_tests() {
+    let manual = include_str!("../../../docs/cgroups.md");
+    let rows: Vec<Vec<&str>> = manual
+        .lines()
+        .skip_while(|line| !line.starts_with("| `linux.resources` | v1 file"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 20 && rows.iter().all(|row| row.len() == 5), "{rows:#?}");
+    let named = |row: &[&str], column: usize, file: &str| {
+        let text = if row[column] == "the same" || row[column].starts_with("a line of") {
+            row[1..3].join(" ")
+        } else {
+            row[column].into()
+        };
+        text.split('`').any(|word| word == file)
+    };
+    for (config, v1, v2) in TABLE {
+        for (column, lines) in [(1, v1), (2, v2)] {
+            for write in lines.iter().filter(|line| !line.starts_with('!')) {
+                let file = write.split(' ').next().unwrap();
+                let size = file.split('.').find(|part| file.starts_with("hugetlb") && part.ends_with('B'));
+                let file = size.map_or(file.to_owned(), |size| file.replace(size, "SIZE"));
+                let known = rows.iter().any(|row| named(row, column, &file));
+                assert!(known || config.contains("unified"), "docs/cgroups.md has no row for {file} ({config})");
+            }
+        }
+    }
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime-tests/tests");
+    for row in &rows {
+        let tests: Vec<&str> = row.last().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{} names no test", row[0]);
+        for test in tests {
+            let (file, name) = test.split_once("::").unwrap_or(("cgroup_limits", test));
+            let source = std::fs::read_to_string(directory.join(file).with_extension("rs")).unwrap();
+            assert!(source.contains(&format!("#[test]\nfn {name}() {{")), "{}: there is no test {test}", row[0]);
+        }
+        if row[3].contains('`') {
+            assert!(row[4].contains("`systemd::"), "{}: no test with systemd", row[0]);
+        }
+    }
+}
