@@ -260,3 +260,79 @@ fn podman_in_a_service_splits_its_cgroup() {
     podman.call(&["rm", "--force", "--time", "0", &podman.case.id]).ok();
     assert!(!cgroup.exists(), "{} is left", cgroup.display());
 }
+
+/// A containerd whose directories are the case's own; it ends with this value.
+struct Containerd<'a> {
+    case: &'a Case,
+    daemon: std::process::Child,
+    socket: PathBuf,
+}
+
+impl Containerd<'_> {
+    fn start(case: &Case) -> Containerd<'_> {
+        let (root, state, socket) = (case.make_dir("root"), case.make_dir("run"), case.dir.join("containerd.sock"));
+        let disabled = r#"disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.nri.v1.nri"]"#;
+        let config = format!(
+            "version = 2\nroot = {root:?}\nstate = {state:?}\n{disabled}\n[grpc]\naddress = {socket:?}\n[ttrpc]\naddress = \"{}.ttrpc\"\n",
+            socket.display()
+        );
+        let log = fs::File::create(case.dir.join("containerd.log")).expect("make a log");
+        let mut daemon = command::quiet("containerd".as_ref());
+        daemon.arg("--config").arg(case.make_file("containerd.toml", &config));
+        daemon.stdout(log.try_clone().expect("dup")).stderr(log);
+        let containerd = Containerd { case, daemon: daemon.spawn().expect("start containerd"), socket };
+        let answers = waiting::until(command::LIMIT, || containerd.ctr(&["version"]).succeeded().then_some(()));
+        assert!(answers.is_some(), "{}", case.read("containerd.log"));
+        containerd
+    }
+
+    #[track_caller]
+    fn ctr(&self, words: &[&str]) -> Outcome {
+        let mut ctr = command::quiet("ctr".as_ref());
+        ctr.arg("--address").arg(&self.socket).args(words).current_dir(&self.case.dir);
+        self.case.finish(ctr)
+    }
+}
+
+impl Drop for Containerd<'_> {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+#[test]
+fn containerd_with_systemds_cgroups() {
+    needs!(Rvol);
+    let there = Command::new("containerd").arg("--version").output().is_ok_and(|o| o.status.success());
+    needs_machine!(machine::has_systemd() && there, "no containerd with systemd");
+    let case = Case::new();
+    let containerd = Containerd::start(&case);
+    let (binary, rootfs) = (&runtime_tests::runtime().path, case.rootfs());
+    let path = format!("system.slice:ctr:{}", case.token);
+    let words =
+        ["run", "--detach", "--runc-systemd-cgroup", "--cgroup", &path, "--memory-limit", "67108864", "--rootfs"];
+    let binary = ["--runc-binary", binary.to_str().expect("UTF-8")];
+    let run = [&words[..], &binary, &[rootfs.to_str().expect("UTF-8"), &case.id], &WAIT].concat();
+    containerd.ctr(&run).ok();
+    let unit = format!("ctr-{}.scope", case.token);
+    let show = |name: &str| {
+        let output = Command::new("systemctl").args(["show", "--value", "--property", name, &unit]).output();
+        String::from_utf8_lossy(&output.expect("run systemctl").stdout).trim_end().to_owned()
+    };
+    assert_eq!([show("ActiveState"), show("MemoryMax")], ["active", "67108864"]);
+    let cgroup = Path::new("/sys/fs/cgroup/system.slice").join(&unit);
+    expect_files(&cgroup, &[("memory.max", "67108864")]);
+    let seen = containerd.ctr(&["task", "exec", "--exec-id", "one", &case.id, "/bin/cat", "/proc/self/cgroup"]).ok();
+    assert!(seen.stdout.starts_with("0::/"), "{seen}");
+    assert!(containerd.ctr(&["task", "metrics", &case.id]).ok().stdout.contains("memory"));
+    containerd.ctr(&["task", "pause", &case.id]).ok();
+    expect_files(&cgroup, &[("cgroup.freeze", "1")]);
+    containerd.ctr(&["task", "resume", &case.id]).ok();
+    containerd.ctr(&["task", "kill", "--signal", "KILL", &case.id]).ok();
+    let deleted = || containerd.ctr(&["task", "delete", &case.id]).succeeded().then_some(());
+    assert!(waiting::until(command::LIMIT, deleted).is_some());
+    containerd.ctr(&["container", "delete", &case.id]).ok();
+    assert!(!cgroup.exists(), "{} is left", cgroup.display());
+    assert_eq!(show("LoadState"), "not-found", "{unit}");
+}

@@ -6,6 +6,7 @@ use super::resources::{Settings, Write};
 use super::{apply, controllers, delegate, devices, systemd};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
+use nix::fcntl::OFlag;
 use std::os::fd::AsFd;
 
 /// A unit to be started with the container's process, and the limits for its files.
@@ -24,13 +25,16 @@ type Late = Vec<(Group, Write)>;
 impl Attachment {
     /// Returns the limits that come later, and notes of what was left out.
     pub fn attach(self, pid: i32) -> Result<(Late, Vec<String>)> {
-        let Attachment { starter, groups, versions, settings, owner } = self;
+        let Attachment { mut starter, groups, versions, settings, owner } = self;
         let mut notes = starter.start(pid)?;
         for (index, (group, version)) in groups.iter().zip(&versions).enumerate() {
             if *version == Version::V2 {
                 // Of a slice nobody but us puts a process in, and a systemd that uses v1 may not know the v2 beside.
                 join_v2(group, pid)?;
                 controllers::enable(group, &[], &settings.controllers, &mut notes)?;
+                if starter.asks_for_weights() && has_bfq(group)? {
+                    notes.extend(starter.set_bfq()?);
+                }
             }
             let writes = settings.writes.iter().filter(|w| w.hierarchy == index && !w.late);
             apply::apply(group, writes, &mut notes)?;
@@ -43,6 +47,15 @@ impl Attachment {
             late.push((groups[write.hierarchy].again()?, write));
         }
         Ok((late, notes))
+    }
+}
+
+/// Whether the scheduler bfq has the weights of disks in this cgroup v2.
+pub fn has_bfq(group: &Group) -> Result<bool> {
+    match group.open("io.bfq.weight", OFlag::O_PATH) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(e) => Err(e).call(|| format!("open {}/io.bfq.weight", group.shown().display())),
     }
 }
 

@@ -4,6 +4,7 @@ use super::create::layout;
 use super::group::Group;
 use super::record::{Record, Version};
 use super::resources::{self, Rules, Settings, Standing, Write};
+use super::unit::has_bfq;
 use super::{apply, controllers, devices, systemd};
 use crate::plan::Problem;
 use crate::plan::resources::limits::{Limit, Memory};
@@ -110,13 +111,9 @@ impl Record {
             // Or it would write the old values when it reloads. Its device program gives way to ours below.
             let v1 = self.hierarchies.iter().any(|m| m.version == Version::V1);
             let mode = if v1 { systemd::Mode::V1 } else { systemd::Mode::V2 };
-            trail.notes.extend(unit.update(touched, policy, mode)?);
-            // systemd has another measure for the weights of the scheduler bfq.
-            for (index, group) in groups.iter().enumerate() {
-                let weights =
-                    settings.writes.iter().filter(|w| w.hierarchy == index && w.place.starts_with("blockIO.weight"));
-                apply::apply(group, weights, &mut trail.notes)?;
-            }
+            let v2 = self.hierarchies.iter().position(|m| m.version == Version::V2).filter(|_| !v1);
+            let bfq = v2.map_or(Ok(false), |index| has_bfq(&groups[index]))?;
+            trail.notes.extend(unit.update(touched, policy, mode, bfq)?);
         }
         self.replace_devices(settings, groups)
     }

@@ -37,6 +37,8 @@ pub struct Starter {
     unit: Unit,
     mode: Mode,
     limits: Vec<Property>,
+    /// In place of those in `limits`, where bfq has the weights of disks.
+    bfq: Vec<Property>,
 }
 
 impl Handle {
@@ -54,12 +56,18 @@ impl Handle {
         }
     }
 
-    /// Tells systemd of new limits, which are in the files already: `touched` are the sections that change, as a whole.
+    /// Tells systemd of new limits, which are in the files already: `touched` are the sections that change, as a whole;
+    /// `bfq`: this scheduler has the weights of disks.
     ///
     /// Returns what this systemd does not know or take.
-    pub fn update(&self, touched: &Resources, devices: Option<&Policy>, mode: Mode) -> Result<Vec<String>> {
+    pub fn update(&self, touched: &Resources, devices: Option<&Policy>, mode: Mode, bfq: bool) -> Result<Vec<String>> {
         let mut all = devices.map(|policy| properties::of_devices(policy, mode)).unwrap_or_default();
         all.extend(properties::of_resources(touched, mode));
+        if bfq {
+            let weights = properties::of_bfq(touched);
+            all.retain(|p| weights.iter().all(|w| w.name != p.name));
+            all.extend(weights);
+        }
         if all.is_empty() {
             return Ok(Vec::new());
         }
@@ -77,18 +85,29 @@ impl Starter {
         let mut limits = devices.map(|policy| properties::of_devices(policy, mode)).unwrap_or_default();
         limits.extend(properties::of_resources(resources, mode));
         limits.extend(properties::at_start(resources, mode));
-        Starter { manager, unit: unit.clone(), mode, limits }
+        let bfq = if mode == Mode::V2 { properties::of_bfq(resources) } else { Vec::new() };
+        Starter { manager, unit: unit.clone(), mode, limits, bfq }
     }
 
     /// Starts the unit with this process in it. Returns what this systemd does not know or take.
-    pub fn start(mut self, pid: i32) -> Result<Vec<String>> {
+    pub fn start(&mut self, pid: i32) -> Result<Vec<String>> {
         let mut required = properties::of_unit(&self.unit, self.mode, pid);
         required.extend(self.unit.properties.iter().cloned());
-        let started = self.manager.start(&self.unit.name, &required, self.limits);
+        let started = self.manager.start(&self.unit.name, &required, std::mem::take(&mut self.limits));
         let started = started.map_err(|e| match manager::refused_property(&e, &self.unit.properties) {
             Some(index) => e.context(format!("annotations.org.systemd.property.{}", self.unit.properties[index].name)),
             None => e,
         });
         started.context("start the container's unit")
+    }
+
+    /// Weights of disks are asked for, which systemd has another measure for if bfq has them.
+    pub fn asks_for_weights(&self) -> bool {
+        !self.bfq.is_empty()
+    }
+
+    /// Sets the weights again, for bfq. Returns what this systemd does not know or take.
+    pub fn set_bfq(&mut self) -> Result<Vec<String>> {
+        self.manager.set(&self.unit.name, std::mem::take(&mut self.bfq))
     }
 }

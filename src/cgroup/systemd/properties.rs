@@ -116,6 +116,16 @@ fn v2(resources: &Resources, all: &mut Vec<Property>) {
     }
 }
 
+/// The weights of disks where the scheduler bfq has a file for them (v2): systemd writes 1 to 1000 there for its 1 to
+/// 10000, with 100 in the middle of both (`BFQ_WEIGHT` of its cgroup-util.h, since 245).
+pub fn of_bfq(resources: &Resources) -> Vec<Property> {
+    let weight = |bfq: u64| if bfq <= 100 { bfq } else { 100 + (bfq - 100) * 11 };
+    let io = &resources.block_io;
+    let mut all: Vec<Property> = io.weight.map(|w| number("IOWeight", weight(w.into()))).into_iter().collect();
+    per_device("IODeviceWeight", &io.weight_device, weight, &mut all);
+    all
+}
+
 fn unlimited_if_zero(rate: u64) -> u64 {
     if rate == 0 { INFINITY } else { rate }
 }

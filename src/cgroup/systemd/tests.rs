@@ -3,7 +3,7 @@
 use super::bus::{Address, Bus, TimedOut};
 use super::manager::{Manager, addresses, is_absent};
 use super::message::{self, Kind, Message, Method};
-use super::properties::{Mode, at_start, of_devices, of_resources, of_unit, rounded};
+use super::properties::{Mode, at_start, of_bfq, of_devices, of_resources, of_unit, rounded};
 use crate::cgroup::resources::{Layout, settings};
 use crate::plan::resources::Limit;
 use crate::plan::resources::devices::{DeviceRule, Policy};
@@ -93,6 +93,20 @@ fn resources_become_properties_of_v2() {
             "pids.max = 0 (late)",
         ]
     );
+}
+
+/// What systemd then writes to `io.bfq.weight` is what we write.
+#[test]
+fn weights_for_bfq_are_in_systemds_measure() {
+    let systemd = |weight: u64| if weight <= 100 { weight } else { 100 + (weight - 100) * 900 / 9900 };
+    let mut r = Resources::default();
+    for weight in 10..=1000 {
+        r.block_io.weight = Some(weight);
+        let [Property { value: Value::U64(given), .. }] = &of_bfq(&r)[..] else { panic!("one property") };
+        assert_eq!(systemd(*given), u64::from(weight));
+    }
+    r.block_io.weight_device = vec![PerDevice { major: 8, minor: 0, value: 300 }];
+    assert_eq!(shown(&of_bfq(&r)), ["IOWeight=uint64 10000", "IODeviceWeight=[('/dev/block/8:0', uint64 2300)]"]);
 }
 
 #[test]
