@@ -1,7 +1,7 @@
 //! Containers in units of a real systemd: `--systemd-cgroup`, `slice:prefix:name`, properties from resources and
 //! annotations, and what of it is gone after `delete`. Skipped where systemd is not PID 1; `make test-vm` has one.
 
-use runtime_tests::cgroups::{self, WeighedDisk, block_device};
+use runtime_tests::cgroups::{self, Version, WeighedDisk, block_device};
 use runtime_tests::features::skip;
 use runtime_tests::{Case, json, needs, needs_machine, unprivileged};
 use std::fs;
@@ -189,6 +189,47 @@ fn limits_are_properties_and_in_the_files() {
     case.delete_force().ok();
 }
 
+/// Where systemd uses cgroup v1 (up to systemd 257): properties have other names, and the files are v1's.
+#[test]
+fn limits_of_v1() {
+    needs!(Rvol);
+    needs_machine!(booted() && !cgroups::is_v2_only(), "no systemd with cgroup v1");
+    let Some(pids) = cgroups::controller("pids").filter(|h| h.version == Version::V1) else {
+        return skip("the pids controller is not v1's");
+    };
+    let mut case = case();
+    case.set(
+        "/linux/resources",
+        json!({ "cpu": { "shares": 512, "quota": 15500, "period": 50000 }, "pids": { "limit": 20 } }),
+    );
+    case.create().ok();
+    let unit = unit(&case);
+    expect_properties(&unit, &[("CPUQuotaPerSecUSec", "310ms"), ("CPUQuotaPeriodUSec", "50ms"), ("TasksMax", "20")]);
+    let all = || {
+        let mut all = vec![("pids", "pids.max", "20")];
+        let cpu =
+            [("cpu", "cpu.shares", "512"), ("cpu", "cpu.cfs_quota_us", "15500"), ("cpu", "cpu.cfs_period_us", "50000")];
+        all.extend(cpu.into_iter().filter(|_| cgroups::controller("cpu").is_some_and(|h| h.version == Version::V1)));
+        for (controller, file, value) in all {
+            let directory = cgroups::controller(controller).expect("it was looked for").of(case.pid());
+            assert!(directory.ends_with(format!("system.slice/{unit}")), "{}", directory.display());
+            assert_eq!(cgroups::read(&directory, file).as_deref(), Some(value), "{file}");
+        }
+    };
+    all();
+    systemctl(&["daemon-reload"]);
+    all();
+    let rules = json!({ "devices": [{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" }] });
+    let file = case.make_file("resources.json", &rules.to_string());
+    case.invoke(&["update", "--resources", &file, &case.id]).ok();
+    case.invoke(&["update", "--pids-limit", "9", &case.id]).ok();
+    assert_eq!(cgroups::read(&pids.of(case.pid()), "pids.max").as_deref(), Some("9"));
+    assert_eq!(property(&unit, "TasksMax"), "9");
+    case.delete_force().ok();
+    expect_forgotten(&unit);
+    case.assert_nothing_left();
+}
+
 #[test]
 fn a_quota_is_a_whole_percentage() {
     needs!(Rvol);
@@ -323,6 +364,7 @@ fn devices_are_systemds_and_ours() {
     expect_properties(&unit(&case), &[("DevicePolicy", "strict")]);
     assert!(property(&unit(&case), "DeviceAllow").contains("char-1 rwm"));
     case.delete_force().ok();
+    needs_machine!(cgroups::is_v2_only(), "cgroup v1 cannot deny a part of what is allowed");
     let back = json!({ "allow": false, "type": "c", "major": 1, "minor": 5, "access": "w" });
     case.set("/linux/resources/devices/-", back);
     case.script("echo a >/dev/null && head -c1 /dev/zero >/dev/null && ! echo a 2>/dev/null >/dev/zero").run().ok();
@@ -475,6 +517,10 @@ fn a_user_has_units_of_his_own_systemd() {
     let mut case = unprivileged::case(USER);
     case.global_flags = vec!["--systemd-cgroup"];
     case.pause();
+    if !cgroups::is_v2_only() {
+        case.create().fails().says("the systemd of a user can make no cgroups of cgroup v1");
+        return;
+    }
     let limited = user_has_controllers(&["memory", "pids"]);
     if limited {
         case.set("/linux/resources", json!({ "memory": { "limit": 67108864 }, "pids": { "limit": 30 } }));

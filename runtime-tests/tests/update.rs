@@ -426,7 +426,11 @@ fn refusals_have_their_places() {
     waiting_container(&mut case);
     let text = r#"{"memory":{"limit":"x"},"cpu":{"idle":7},"pids":{"limit":5}}"#;
     update_by_stdin(&case, text).fails().says("memory.limit: invalid type").says("cpu.idle: 7 is neither 0 nor 1");
-    let reason = if controller("cpuset").is_some() { "cpu.cpus: write 4000 to " } else { "cpu.cpus: cgroup v2 of" };
+    let reason = match controller("cpuset") {
+        Some(_) => "cpu.cpus: write 4000 to ",
+        None if cgroups::is_v2_only() => "cpu.cpus: cgroup v2 of",
+        None => "cpu.cpus: the cpuset controller is in no cgroup hierarchy of this machine",
+    };
     update(&case, &["--memory", "64m", "--cpuset-cpus", "4000"]).fails().says(reason);
     // What was written before the refusal is taken back.
     memory_limit(32 * MIB).check(&case);

@@ -25,7 +25,9 @@ import root  # noqa: E402
 import suite  # noqa: E402
 
 # Seconds that one test program may take. Where the processor is emulated everything is ten times slower.
-PROGRAM_LIMIT = {"uml": 600, "qemu": 1800}
+PROGRAM_LIMIT = {"uml": 600, "hybrid": 600, "qemu": 1800}
+# Without words these run only what the first cannot.
+LISTS = {"hybrid": recipe.HYBRID_TESTS, "qemu": recipe.QEMU_TESTS}
 
 
 def ready(path: Path, fingerprint: str, build: Callable[[], None]) -> Path:
@@ -47,9 +49,10 @@ def images(kind: str, cache: Path) -> guest.Images:
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        image, linux = cache / "root.ext4", cache / kind
+        which = "qemu" if kind == "qemu" else "uml"
+        image, linux = cache / "root.ext4", cache / which
         ready(image, root.fingerprint(), lambda: root.build(image))
-        ready(linux, kernel.fingerprint(kind), lambda: kernel.build(kind, linux, cache))
+        ready(linux, kernel.fingerprint(which), lambda: kernel.build(which, linux, cache))
     return guest.Images(image, linux)
 
 
@@ -88,16 +91,14 @@ def run_tests(kind: str, cache: Path, tests: suite.Suite) -> tuple[int, int]:
 
 def selected(tests: suite.Suite, kind: str, arguments: argparse.Namespace) -> suite.Suite:
     """What of the tests this kind of guest runs."""
-    if kind == "qemu" and not arguments.tests:
-        return tests.only(recipe.QEMU_TESTS)
-    return tests.only(None)
+    return tests.only(None if arguments.tests else LISTS.get(kind))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="vm", description="Runs the tests in a guest with cgroup v2 and systemd.")
-    parser.add_argument("--guest", choices=["uml", "qemu", "all"], default=os.environ.get("VM") or "all",
-                        help="user-mode Linux (fast), an emulated machine (every controller; without names it runs only\n"
-                        "what the first cannot), or both")
+    parser.add_argument("--guest", choices=["uml", "hybrid", "qemu", "all"], default=os.environ.get("VM") or "all",
+                        help="user-mode Linux (fast), the same with cgroup v1, an emulated machine (every controller), or\n"
+                        "all; without names the second and third run only what the first cannot")
     parser.add_argument("--profile", choices=["debug", "release"], default=os.environ.get("VM_PROFILE") or "release",
                         help="of the runtime under test")
     parser.add_argument("--cache", type=Path, default=Path(os.environ.get("VM_CACHE") or suite.REPOSITORY / "target/vm"),
@@ -105,7 +106,7 @@ def main() -> int:
     parser.add_argument("--command", metavar="SHELL", help="run this instead of the tests, and exit as it does")
     parser.add_argument("tests", nargs="*", metavar="TEST[:FILTER]", help="test programs, by cargo's names; default: all")
     arguments = parser.parse_args()
-    kinds = ["uml", "qemu"] if arguments.guest == "all" else [arguments.guest]
+    kinds = ["uml", "hybrid", "qemu"] if arguments.guest == "all" else [arguments.guest]
     cache = arguments.cache.resolve()
     try:
         if arguments.command:

@@ -28,7 +28,11 @@ MEMORY = "2048M"
 TIMED_OUT, DIED = 124, 125
 # After this many seconds without an end the guest hangs.
 LIMIT = int(os.environ.get("VM_LIMIT", "3600"))
-COMMON_WORDS = "panic=-1 quiet loglevel=4 audit=0 cgroup_no_v1=all systemd.show_status=0"
+COMMON_WORDS = "panic=-1 quiet loglevel=4 audit=0 systemd.show_status=0"
+# Which cgroups there are: version 2 alone, or the controllers in version 1 as far as the kernel still has them there, with
+# a version 2 beside it. systemd up to 257 does that if it is forced to.
+UNIFIED = "cgroup_no_v1=all"
+HYBRID = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
 
 
 @dataclass
@@ -44,6 +48,7 @@ class Run:
 
     def __init__(self, kind: str, images: Images):
         self.kind = kind
+        self.words = f"{COMMON_WORDS} {HYBRID if kind == 'hybrid' else UNIFIED}"
         self.images = images
         self.token = f"vm-{secrets.token_hex(8)}"
         self.directory = Path(tempfile.mkdtemp(prefix="vm.", dir=images.root.parent)).resolve()
@@ -71,7 +76,7 @@ class Run:
         ours, its = socket.socketpair()
         with ours, open(self.console, "wb") as console:
             with its:
-                command, options = self._uml(its, console) if self.kind == "uml" else self._qemu(its)
+                command, options = self._qemu(its) if self.kind == "qemu" else self._uml(its, console)
                 process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                                            start_new_session=True, **options)
             try:
@@ -126,7 +131,7 @@ class Run:
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(self.directory)
         environment = dict(os.environ, TMPDIR=memory, LD_LIBRARY_PATH=str(self.images.kernel.resolve() / "lib"))
         files = (console.fileno(), output.fileno())
-        return words + COMMON_WORDS.split(), {"cwd": self.images.kernel, "env": environment, "pass_fds": files}
+        return words + self.words.split(), {"cwd": self.images.kernel, "env": environment, "pass_fds": files}
 
     def _qemu(self, output: socket.socket) -> tuple[list, dict]:
         disk = "format=raw,if=virtio,cache=unsafe"
@@ -143,5 +148,5 @@ class Run:
         words += ["-chardev", f"socket,id=output,fd={output.fileno()}"]
         words += ["-device", "virtserialport,chardev=output,name=output"]
         append = "console=ttyS0 mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on hugepages=8 "
-        words += ["-append", f"{append}{COMMON_WORDS} vm.type=9p vm.control=control"]
+        words += ["-append", f"{append}{self.words} vm.type=9p vm.control=control"]
         return words, {"env": dict(os.environ, TMPDIR=str(self.directory)), "pass_fds": (output.fileno(),)}

@@ -67,7 +67,12 @@ MODULE_EXCLUDES = """
 # Without further words the emulated machine, which is slow, runs only the tests of what user-mode Linux lacks: more than
 # one CPU, the controllers cpuset, hugetlb, rdma and misc, io.weight, NUMA, PSI, realtime in a cgroup, checkpoints.
 QEMU_TESTS = """
-    cgroup_v2 cgroup_limits cgroup_small_memory systemd systemd_engines update events process_attributes checkpoint
+    cgroup_v2 cgroup_limits cgroup_small_memory systemd update events process_attributes checkpoint
+""".split()
+
+# With cgroup v1 and systemd together: what has to do with cgroups. v1 without systemd is what many build machines have.
+HYBRID_TESTS = """
+    cgroup_lifecycle cgroup_limits cgroup_mount events exec_container kill pause ps systemd update
 """.split()
 
 

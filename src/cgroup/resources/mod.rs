@@ -227,7 +227,15 @@ pub fn settings(place: &str, resources: &Resources, layout: &Layout) -> Result<S
                 let controller = section.controller.v2().unwrap_or_default().into();
                 sink.settings.controllers.push(Needed { controller, place });
             }
-            None => sink.absent(section.controller, layout),
+            None => {
+                // The first value that would be written names the place.
+                let before = (sink.settings.writes.len(), sink.problems.len());
+                (section.v1)(resources, &mut sink);
+                let first = sink.settings.writes.get(before.0).map(|w| w.place.clone());
+                sink.settings.writes.truncate(before.0);
+                sink.problems.truncate(before.1);
+                sink.absent(first, section.controller, layout);
+            }
         }
     }
     if !resources.unified.is_empty() {
@@ -259,7 +267,7 @@ pub fn add_devices(settings: &mut Settings, policy: Policy, layout: &Layout, now
             settings.writes.append(&mut sink.settings.writes);
         }
         Some(Home::V2(_)) => settings.devices = Some(policy),
-        None => sink.absent(Controller::Devices, layout),
+        None => sink.absent(None, Controller::Devices, layout),
     }
     sink.problems.pop().map_or(Ok(()), Err)
 }
@@ -301,14 +309,15 @@ impl Sink {
         self.problems.push(Problem { place: self.place(name), message: message.into() });
     }
 
-    fn absent(&mut self, controller: Controller, layout: &Layout) {
+    fn absent(&mut self, place: Option<String>, controller: Controller, layout: &Layout) {
         let message = match controller.v2() {
             None if layout.v2.is_some() && layout.v1.iter().all(Option::is_none) => {
                 "cgroup v2 has nothing like it".to_string()
             }
             _ => format!("the {} controller is in no cgroup hierarchy of this machine", controller.v1()),
         };
-        self.problem("", message);
+        let place = place.unwrap_or_else(|| self.place(""));
+        self.problems.push(Problem { place, message });
     }
 }
 

@@ -148,8 +148,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         r#"{"network":{"classID":1048577,"priorities":[{"name":"eth0","priority":500}]}}"#,
         &["net_cls.classid = 1048577", "net_prio.ifpriomap = eth0 500"],
         &[
-            "! linux.resources.network: cgroup v2 has nothing like it",
-            "! linux.resources.network: cgroup v2 has nothing like it",
+            "! linux.resources.network.classID: cgroup v2 has nothing like it",
+            "! linux.resources.network.priorities[0]: cgroup v2 has nothing like it",
         ],
     ),
     (
@@ -186,7 +186,7 @@ fn a_hybrid_machine_uses_both() {
     assert_eq!(needed, ["hugetlb", "misc"]);
     assert_eq!(
         shown(r#"{"pids":{"limit":1}}"#, &layout),
-        ["! linux.resources.pids: the pids controller is in no cgroup hierarchy of this machine"]
+        ["! linux.resources.pids.limit: the pids controller is in no cgroup hierarchy of this machine"]
     );
 }
 
