@@ -29,8 +29,8 @@ demo: build bundles ## show the main things on real containers (as root)
 test: lint build ## format, lints, unit tests and tests with real containers
 	RVOL_RUNC_BIN="$(abspath $(BINARY))" cargo test --workspace --locked --no-fail-fast --tests
 
-# VM=uml|qemu|all, VM_PROFILE=debug|release, VM_TESTS="systemd devices:ptmx", VM_CACHE=DIR; VM_RUN=COMMAND instead of tests.
-test-vm: setup-vm ## the tests in virtual machines with cgroup v2 and systemd (VM=uml VM_TESTS="systemd …")
+# VM=uml|hybrid|qemu|all, VM_PROFILE=debug|release, VM_TESTS="systemd devices:ptmx", VM_CACHE=DIR; VM_RUN=COMMAND instead of tests.
+test-vm: setup-vm ## the tests in virtual machines with systemd (VM=uml VM_TESTS="systemd …")
 	@python3 runtime-tests/vm $(if $(VM_RUN),--command '$(VM_RUN)',$(VM_TESTS))
 
 # ENGINES="docker podman" chooses engines, ENGINE_TESTS="volume exec" tests by parts of their names.
