@@ -5,7 +5,7 @@ use runtime_tests::console::{FdSocket, Terminal};
 use runtime_tests::{Case, Outcome, criu, json, leaks, machine, needs, needs_criu, needs_machine, waiting};
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -304,6 +304,9 @@ fn what_is_read_only_in_the_config_is_not_writable_by_the_image() {
     needs!(Rvol);
     let path = needs_criu!();
     let mut case = counting();
+    // The state is behind a link, as below /var/run.
+    fs::rename(case.state_root(), case.path("elsewhere")).expect("move the state");
+    symlink(case.path("elsewhere"), case.state_root()).expect("link the state");
     let other = case.make_dir("other");
     case.bind(&other, "/other", &["rw"]);
     start(&case, &[]);
@@ -311,7 +314,9 @@ fn what_is_read_only_in_the_config_is_not_writable_by_the_image() {
     checkpoint(&case, path, &[]).ok();
     let index = case.config["mounts"].as_array().expect("mounts").len() - 1;
     case.set(&format!("/mounts/{index}/options"), json!(["bind", "ro"]));
-    restore(&case, path, &[]).fails().says(&format!("mounts[{index}] /other: is read-only"));
+    let pid_file = case.path("pid");
+    restore(&case, path, &["--pid-file", &pid_file]).fails().says(&format!("mounts[{index}] /other: is read-only"));
+    assert!(!fs::exists(&pid_file).expect("look"));
     case.invoke(&["state", &case.id]).fails().says("does not exist");
     case.assert_nothing_left();
 }

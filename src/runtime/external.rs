@@ -4,7 +4,7 @@
 use super::record::Record;
 use crate::criu::ExternalMount;
 use crate::plan::options::Attr;
-use crate::plan::{MountOp, Plan};
+use crate::plan::{MountOp, Plan, Requirement};
 use crate::rootfs::stage::{self, Staged};
 use crate::sys::path::{Symlinks, mount_id_of, open_in_root};
 use crate::sys::{Call, Errno};
@@ -171,6 +171,12 @@ pub(super) fn check_readonly(plan: &Plan, staged: Staged, criu: i32, pid: i32) -
         let MountOp::Bind(bind) = &mount.op else { continue };
         let path = staged.source(index);
         let line = before.0.iter().find(|line| Path::new(&line.point) == path);
+        ensure!(
+            line.is_some() || mount.requirement != Requirement::Must,
+            "{}: its source is not at {}",
+            mount.place,
+            path.display()
+        );
         sources.extend(line.map(|line| (line, &bind.attr, index)));
     }
     for (source, _, index) in sources.iter().filter(|(_, attr, _)| attr.is_readonly()) {

@@ -102,6 +102,10 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<i32> {
         if let Some(Err(end)) = helper.map(|helper| helper.end()) {
             log::warn(format_args!("{}: after the failed restore: end criu: {end:#}", entry.id()));
         }
+        if let (Some(_), Some(path)) = (&init, &args.create.pid_file) {
+            // Written just now, if at all; the first error is the one to tell.
+            let _ = std::fs::remove_file(path);
+        }
         undo_what("restore", &entry, &record, init.as_ref(), failed_in_hook(&error), made_volumes);
         return Err(error);
     }
@@ -233,7 +237,9 @@ impl Restoring<'_> {
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
         let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), Cloning::AtOnce)?;
+        // As the kernel's table of mounts will have it, without links.
         let stage = self.entry.make_directory(STAGE)?;
+        let stage = std::fs::canonicalize(&stage).call(|| format!("realpath {}", stage.display()))?;
         if !self.args.detach && !self.args.no_subreaper {
             process::set_child_subreaper().call(|| "prctl PR_SET_CHILD_SUBREAPER".into())?;
         }
