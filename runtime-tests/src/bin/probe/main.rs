@@ -53,13 +53,19 @@ fn print_out(line: &str) {
     let _ = out.flush();
 }
 
-/// Prints `ready`, then the number of each signal that comes in; exits 0 after SIGTERM and 3 after SIGINT.
-fn pause() {
+/// From now on no signal is lost: the first process of a pid namespace does not get those that it neither handles nor
+/// blocks.
+fn hold_signals() {
     let all = SigSet::all();
     if let Err(e) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None) {
         eprintln!("probe: sigprocmask: {e}");
         exit(70);
     }
+}
+
+/// Prints `ready`, then the number of each signal that comes in; exits 0 after SIGTERM and 3 after SIGINT.
+fn pause() {
+    hold_signals();
     print_out("ready");
     loop {
         let signal = raw::wait_for_signal();
@@ -93,6 +99,7 @@ fn touch_memory(mib: i32) {
     for page in memory.chunks_mut(4096) {
         page[0] = 1;
     }
+    hold_signals();
     print_out("touched");
     pause();
     drop(memory);
@@ -107,6 +114,7 @@ fn notify(args: &[String]) {
     while !std::path::Path::new(file).exists() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    hold_signals();
     let socket = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
     let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|s| s.send_to(b"STATUS=fine\nREADY=1\n", &socket));
     if let Err(e) = sent {
