@@ -9,6 +9,7 @@
 pub mod attack;
 pub mod case;
 pub mod cgroups;
+pub mod checkpoints;
 pub mod command;
 pub mod config;
 pub mod console;

@@ -1,78 +1,14 @@
 //! `checkpoint` and `restore`, with a criu that can dump on this machine.
 
 use nix::sys::signal::Signal;
+use runtime_tests::checkpoints::{
+    COUNT, LONG, checkpoint, count, counting, counts_beyond, invoke, restore, restore_command, start,
+};
 use runtime_tests::console::{FdSocket, Terminal};
-use runtime_tests::{Case, Outcome, criu, json, leaks, machine, needs, needs_criu, needs_machine, waiting};
-use std::ffi::OsStr;
+use runtime_tests::{Case, json, leaks, machine, needs, needs_criu, needs_machine, waiting};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
-use std::time::Duration;
-
-/// For criu in a virtual machine.
-const LONG: Duration = Duration::from_secs(120);
-
-/// Counts in memory, and shows the number to the host.
-const COUNT: &str =
-    "i=0; while :; do i=$((i+1)); echo $i > /shared/new; mv /shared/new /shared/count; sleep 0.05; done";
-
-/// A command of the runtime with this `PATH`.
-fn command(case: &Case, path: &OsStr, words: &[&str]) -> Command {
-    let mut command = case.command();
-    command.args(words).env("PATH", path).envs(criu::environment());
-    command
-}
-
-#[track_caller]
-fn invoke(case: &Case, path: &OsStr, words: &[&str]) -> Outcome {
-    case.start_command(command(case, path, words)).finish_within(LONG)
-}
-
-#[track_caller]
-fn checkpoint(case: &Case, path: &OsStr, flags: &[&str]) -> Outcome {
-    let image = case.path("image");
-    invoke(case, path, &[&["checkpoint", "--image-path", &image], flags, &[&case.id]].concat())
-}
-
-fn restore_command(case: &Case, path: &OsStr, flags: &[&str]) -> Command {
-    case.write_config();
-    let (image, bundle) = (case.path("image"), case.bundle());
-    let bundle = bundle.to_str().expect("UTF-8");
-    command(case, path, &[&["restore", "--image-path", &image, "--bundle", bundle], flags, &[&case.id]].concat())
-}
-
-#[track_caller]
-fn restore(case: &Case, path: &OsStr, flags: &[&str]) -> Outcome {
-    case.start_command(restore_command(case, path, &[&["--detach"], flags].concat())).finish_within(LONG)
-}
-
-/// Runs the container with nothing of ours open: its streams are its own null device.
-#[track_caller]
-fn start(case: &Case, flags: &[&str]) {
-    let mut create = case.bundle_command("create", flags);
-    let made = create.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("call the runtime");
-    assert!(made.success(), "create failed");
-    case.start().ok();
-}
-
-/// A case whose container counts in `/shared`, a directory of the host.
-fn counting() -> Case {
-    let mut case = Case::new();
-    let shared = case.make_dir("shared");
-    case.bind(&shared, "/shared", &["rw"]).script(COUNT);
-    case
-}
-
-fn count(case: &Case) -> u32 {
-    case.read("shared/count").trim().parse().unwrap_or(0)
-}
-
-/// Waits until it counts beyond this number.
-#[track_caller]
-fn counts_beyond(case: &Case, before: u32) {
-    let reached = waiting::until(LONG, || (count(case) > before).then_some(()));
-    assert!(reached.is_some(), "stands at {} and was at {before}", count(case));
-}
 
 #[test]
 fn a_container_goes_on_where_it_was() {

@@ -94,10 +94,11 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<i32> {
         console: sockets.console.take(),
         helper: None,
         init: None,
+        relay: None,
         foreground: None,
     };
     let done = restoring.restore(parts, &host, terminal);
-    let Restoring { record, helper, init, foreground, .. } = restoring;
+    let Restoring { record, helper, init, relay, foreground, .. } = restoring;
     if let Err(error) = done {
         if let Some(Err(end)) = helper.map(|helper| helper.end()) {
             log::warn(format_args!("{}: after the failed restore: end criu: {end:#}", entry.id()));
@@ -110,12 +111,11 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<i32> {
         return Err(error);
     }
     let init = init.context("criu has not told of the restored process")?;
-    wait(entry, init, foreground)
+    wait(entry, init, relay, foreground)
 }
 
 /// In the foreground: until the end, and takes the container away.
-fn wait(entry: Entry, init: InitProcess, foreground: Option<Foreground>) -> Result<i32> {
-    let relay = Relay::listen(&entry)?;
+fn wait(entry: Entry, init: InitProcess, relay: Option<Relay>, foreground: Option<Foreground>) -> Result<i32> {
     let entry = entry.unlock()?;
     let Some(mut foreground) = foreground else {
         return relay.map_or(Ok(0), |relay| relay.wait(init.pid, init.pidfd.as_fd()).map(|()| 0));
@@ -226,6 +226,7 @@ struct Restoring<'a> {
     helper: Option<InitProcess>,
     /// The restored process.
     init: Option<InitProcess>,
+    relay: Option<Relay>,
     foreground: Option<Foreground>,
 }
 
@@ -245,7 +246,8 @@ impl Restoring<'_> {
         }
         let (pid, mut conversation, images) = self.start_criu(&mut cgroup, prepared, &stage, images, &joined)?;
         self.entry.replace_record(&self.record)?;
-        // Before the container runs: no signal is lost.
+        // Before the container runs: no message and no signal is lost.
+        self.relay = Relay::listen(self.entry)?;
         if !self.args.detach {
             self.foreground = Some(Foreground::block_signals()?);
         }
