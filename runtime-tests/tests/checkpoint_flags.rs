@@ -126,9 +126,15 @@ fn the_caller_is_told_when_memory_can_be_fetched() {
     counts_beyond(&case, 0);
     let port = free_port();
     let dump = dump_lazily(&case, path, &port);
+    let number: u16 = port.parse().expect("a port");
+    let table = fs::read_to_string("/proc/net/tcp").expect("the sockets");
+    let everywhere = table.contains(&format!(" 00000000:{number:04X} 00000000:0000 0A"));
     // Who fetches nothing has what it wanted.
     drop(TcpStream::connect(format!("127.0.0.1:{port}")).expect("reach the memory"));
-    dump.finish_within(LONG).ok();
+    let outcome = dump.finish_within(LONG).ok();
+    if runtime_tests::runtime().kind == runtime_tests::Kind::Rvol {
+        assert!(everywhere && outcome.stderr.contains("criu listens on every address"), "{outcome}\n{table}");
+    }
     case.invoke(&["state", &case.id]).fails().says("does not exist");
     case.assert_nothing_left();
 }

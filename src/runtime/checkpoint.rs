@@ -105,6 +105,12 @@ fn set_flags(options: &mut criu::Options, args: &CheckpointArgs, images: &Images
     // Interfaces are the engine's or the config's, not the image's.
     options.empty_namespaces = Some(libc::CLONE_NEWNET.cast_unsigned());
     if let Some((address, port)) = &args.page_server {
+        if args.lazy_pages && !matches!(address.as_str(), "0.0.0.0" | "::") {
+            log::warn(format_args!(
+                "{}: --lazy-pages: criu listens on every address, not on {address} alone: who reaches port {port} can read the memory",
+                args.id
+            ));
+        }
         options.page_server = Some(PageServer { address: Some(address.clone()), port: Some((*port).into()) });
     }
     if let Some(parent) = &args.parent {
