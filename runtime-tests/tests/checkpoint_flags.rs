@@ -281,8 +281,8 @@ fn in_the_uts_namespace_of_another() {
 
 #[test]
 fn in_the_pid_namespace_of_another() {
-    // A PID 1 that leaves no zombies.
-    let init = ["sh", "-c", "trap '' CHLD; sleep 1000 & wait"];
+    // A PID 1 that waits for every child.
+    let init = ["sh", "-c", "sleep 1000; exit 1"];
     goes_on_in("pid", &[&["--pid", "--fork", "--kill-child"][..], &init].concat(), "pid");
 }
 
