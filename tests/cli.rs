@@ -147,7 +147,9 @@ fn a_plan_needs_no_privilege() {
     }
     // Where the build is may be closed to others.
     let binary = dir.path().join("rvol-runc");
-    fs::copy(env!("CARGO_BIN_EXE_rvol-runc"), &binary).unwrap();
+    // By another process: a child of another test would have our copy open for writing when it is executed (ETXTBSY).
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_rvol-runc")).arg(&binary).status().unwrap();
+    assert!(copied.success());
     let output = Command::new(&binary).args(["plan", bundle]).uid(65534).gid(65534).output().unwrap();
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), plan);
