@@ -55,7 +55,22 @@ pub fn start(case: &Case, flags: &[&str]) {
     case.start().ok();
 }
 
-/// A case whose container counts in `/shared`, a directory of the host.
+/// Runs a container of [`counting`] until it has begun to count.
+#[track_caller]
+pub fn start_counting(case: &Case, flags: &[&str]) {
+    start(case, flags);
+    counts_beyond(case, 0);
+}
+
+/// A container that counts.
+#[track_caller]
+pub fn running() -> Case {
+    let case = counting();
+    start_counting(&case, &[]);
+    case
+}
+
+/// A case whose container will count in `/shared`, a directory of the host.
 pub fn counting() -> Case {
     let mut case = Case::new();
     let shared = case.make_dir("shared");

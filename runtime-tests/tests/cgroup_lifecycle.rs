@@ -48,15 +48,21 @@ fn a_parent_that_was_there_stays() {
     assert_eq!(left, [parent]);
 }
 
-#[test]
-fn two_containers_share_a_parent() {
-    needs!(Rvol);
+/// Two containers whose cgroups are `one` and `two` in a cgroup that the first has made; the second one's id.
+fn two_below_one_parent() -> (Case, String) {
     let mut case = Case::new();
     let other = format!("d-{}", case.token);
     case.also_delete(&other);
     case.set("/linux/cgroupsPath", json!(format!("/{}/one", case.token))).pause().create().ok();
     case.set("/linux/cgroupsPath", json!(format!("/{}/two", case.token))).write_config();
     case.invoke(&["create", "--bundle", case.bundle().to_str().unwrap(), &other]).ok();
+    (case, other)
+}
+
+#[test]
+fn two_containers_share_a_parent() {
+    needs!(Rvol);
+    let (case, other) = two_below_one_parent();
     let parents: Vec<PathBuf> = hierarchies().iter().map(|h| h.root.join(&case.token)).collect();
     case.delete_force().ok();
     assert!(parents.iter().all(|p| p.join("two").exists() && !p.join("one").exists()));
@@ -70,12 +76,7 @@ fn two_containers_share_a_parent() {
 #[test]
 fn who_made_the_parent_takes_it_away_when_last() {
     needs!(Rvol);
-    let mut case = Case::new();
-    let other = format!("d-{}", case.token);
-    case.also_delete(&other);
-    case.set("/linux/cgroupsPath", json!(format!("/{}/one", case.token))).pause().create().ok();
-    case.set("/linux/cgroupsPath", json!(format!("/{}/two", case.token))).write_config();
-    case.invoke(&["create", "--bundle", case.bundle().to_str().unwrap(), &other]).ok();
+    let (case, other) = two_below_one_parent();
     case.invoke(&["delete", "--force", &other]).ok();
     case.delete_force().ok();
     case.assert_nothing_left();

@@ -2,7 +2,8 @@
 
 use nix::sys::signal::Signal;
 use runtime_tests::checkpoints::{
-    COUNT, LONG, checkpoint, count, counting, counts_beyond, invoke, restore, restore_command, start,
+    COUNT, LONG, checkpoint, count, counting, counts_beyond, invoke, restore, restore_command, running, start,
+    start_counting,
 };
 use runtime_tests::console::{FdSocket, Terminal};
 use runtime_tests::{Case, json, leaks, machine, needs, needs_criu, needs_machine, waiting};
@@ -72,9 +73,7 @@ fn a_container_goes_on_where_it_was() {
 #[test]
 fn a_container_left_running_goes_on_and_keeps_its_id() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     checkpoint(&case, path, &["--leave-running", "--work-path", &case.path("work")]).ok();
     assert!(case.dir.join("work/dump.log").exists(), "the log is where it was asked for");
     assert_eq!(case.status(), "running");
@@ -93,9 +92,7 @@ fn a_container_left_running_goes_on_and_keeps_its_id() {
 #[test]
 fn memory_can_be_dumped_before() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     let early = case.path("early");
     let dumped = invoke(&case, path, &["checkpoint", "--pre-dump", "--image-path", &early, &case.id]);
     if dumped.stderr.contains("cannot track memory") || dumped.stderr.contains("missing features") {
@@ -174,8 +171,7 @@ fn volumes_are_found_again() {
     let mut case = counting();
     case.script(&format!("exec 9>>/named/log; echo before >&9; echo mine > /own/file; {COUNT}"));
     let flags = ["-v", "named:/named", "-v", "/own"];
-    start(&case, &flags);
-    counts_beyond(&case, 0);
+    start_counting(&case, &flags);
     let names = case.volume_names();
     checkpoint(&case, path, &[]).ok();
     assert_eq!(case.volume_names(), names, "a checkpoint takes no volume away");
@@ -197,9 +193,7 @@ fn volumes_are_found_again() {
 #[test]
 fn a_failed_dump_lets_the_container_go_on() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     // Who is traced already cannot be by criu.
     let pid = case.pid().to_string();
     let trace = case.path("trace");
@@ -245,8 +239,7 @@ fn what_is_read_only_in_the_config_is_not_writable_by_the_image() {
     symlink(case.path("elsewhere"), case.state_root()).expect("link the state");
     let other = case.make_dir("other");
     case.bind(&other, "/other", &["rw"]);
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    start_counting(&case, &[]);
     checkpoint(&case, path, &[]).ok();
     let index = case.config["mounts"].as_array().expect("mounts").len() - 1;
     case.set(&format!("/mounts/{index}/options"), json!(["bind", "ro"]));
@@ -274,8 +267,7 @@ fn a_network_of_another_and_hooks() {
     case.join_namespace("network", &network);
     let hook = case.make_script("hook", &format!("cat >> {}; echo >> {0}", case.path("hooks")));
     case.set("/hooks", json!({ "createRuntime": [{ "path": hook }], "poststop": [{ "path": hook }] }));
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    start_counting(&case, &[]);
     checkpoint(&case, path, &[]).ok();
     let stood = count(&case);
     let restored = restore(&case, path, &[]);
@@ -308,8 +300,7 @@ fn in_a_unit_of_systemd_and_more_than_once() {
         let output = Command::new("systemctl").args(["show", "--value", "--property", name, &unit]).output();
         String::from_utf8_lossy(&output.expect("run systemctl").stdout).trim_end().to_owned()
     };
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    start_counting(&case, &[]);
     for _ in 0..2 {
         checkpoint(&case, path, &[]).ok();
         assert_eq!(property("ActiveState"), "inactive", "the unit went with the container");

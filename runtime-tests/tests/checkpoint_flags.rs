@@ -2,7 +2,8 @@
 //! locks, namespaces of others.
 
 use runtime_tests::checkpoints::{
-    COUNT, LONG, checkpoint, command, count, counting, counts_beyond, restore, restore_command, start,
+    COUNT, LONG, checkpoint, command, count, counting, counts_beyond, restore, restore_command, running, start,
+    start_counting,
 };
 use runtime_tests::command::Running;
 use runtime_tests::{Case, criu, needs, needs_criu, needs_machine, waiting};
@@ -70,9 +71,7 @@ fn files(directory: &str, prefix: &str) -> Vec<String> {
 #[test]
 fn memory_goes_to_a_page_server() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     let (pages, port) = (case.make_dir("pages"), free_port());
     let words = ["page-server", "--address", "127.0.0.1", "--port", &port, "-D", &pages, "-o", "daemon.log"];
     let mut server = criu_daemon(&case, path, &words);
@@ -93,9 +92,7 @@ fn memory_goes_to_a_page_server() {
 #[test]
 fn without_its_page_server_a_dump_fails_and_the_container_goes_on() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     let address = format!("127.0.0.1:{}", free_port());
     checkpoint(&case, path, &["--page-server", &address]).fails().says("criu failed");
     assert_eq!(case.status(), "running");
@@ -121,9 +118,7 @@ fn dump_lazily(case: &Case, path: &OsStr, port: &str) -> Running {
 #[test]
 fn the_caller_is_told_when_memory_can_be_fetched() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     let port = free_port();
     let dump = dump_lazily(&case, path, &port);
     let number: u16 = port.parse().expect("a port");
@@ -142,9 +137,7 @@ fn the_caller_is_told_when_memory_can_be_fetched() {
 #[test]
 fn memory_that_is_not_fetched_lets_the_container_go_on() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     let port = free_port();
     let dump = dump_lazily(&case, path, &port);
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("reach the memory");
@@ -158,9 +151,7 @@ fn memory_that_is_not_fetched_lets_the_container_go_on() {
 #[test]
 fn memory_comes_lazily_from_an_image() {
     let path = needs_criu!();
-    let case = counting();
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    let case = running();
     checkpoint(&case, path, &[]).ok();
     let (image, stood) = (case.path("image"), count(&case));
     let mut daemon = criu_daemon(&case, path, &["lazy-pages", "-D", &image, "-v4", "-o", "daemon.log"]);
@@ -212,8 +203,7 @@ fn locks_are_held_again() {
     let mut case = counting();
     // Of the open file, by a child that shares it.
     case.script(&format!("exec 9> /shared/lock; /bin/probe facts syscall:73,9,6 > /shared/locked; {COUNT}"));
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    start_counting(&case, &[]);
     let is_locked = || {
         let tried = Command::new("flock").args(["-n", &case.path("shared/lock"), "true"]).status();
         !tried.expect("run flock").success()
@@ -253,8 +243,7 @@ fn goes_on_in(kind: &str, words: &[&str], file: &str) {
     if kind == "uts" {
         case.unset("/hostname");
     }
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    start_counting(&case, &[]);
     let pids = case.pids();
     checkpoint(&case, path, &[]).ok();
     let stood = count(&case);
@@ -338,8 +327,7 @@ fn memory_follows_lazily_from_where_it_was() {
     let mut case = counting();
     // The first container stands until its memory is fetched, and so does its cgroup.
     case.unset("/linux/cgroupsPath");
-    start(&case, &[]);
-    counts_beyond(&case, 0);
+    start_counting(&case, &[]);
     let port = free_port();
     let dump = dump_lazily(&case, path, &port);
     let (image, stood) = (case.path("image"), count(&case));
