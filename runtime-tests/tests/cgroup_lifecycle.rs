@@ -48,37 +48,62 @@ fn a_parent_that_was_there_stays() {
     assert_eq!(left, [parent]);
 }
 
-/// Two containers whose cgroups are `one` and `two` in a cgroup that the first has made; the second one's id.
-fn two_below_one_parent() -> (Case, String) {
-    let mut case = Case::new();
+/// Two containers of one pod; the names to delete them by, who made the pod's cgroup first.
+fn pod(case: &mut Case) -> [String; 2] {
     let other = format!("d-{}", case.token);
     case.also_delete(&other);
-    case.set("/linux/cgroupsPath", json!(format!("/{}/one", case.token))).pause().create().ok();
-    case.set("/linux/cgroupsPath", json!(format!("/{}/two", case.token))).write_config();
+    case.set("/linux/cgroupsPath", json!(format!("/{}/pod/one", case.token))).pause().create().ok();
+    case.set("/linux/cgroupsPath", json!(format!("/{}/pod/two", case.token))).write_config();
     case.invoke(&["create", "--bundle", case.bundle().to_str().unwrap(), &other]).ok();
-    (case, other)
+    [case.id.clone(), other]
 }
 
 #[test]
-fn two_containers_share_a_parent() {
+fn who_leaves_last_takes_the_parents_away() {
     needs!(Rvol);
-    let (case, other) = two_below_one_parent();
-    let parents: Vec<PathBuf> = hierarchies().iter().map(|h| h.root.join(&case.token)).collect();
-    case.delete_force().ok();
-    assert!(parents.iter().all(|p| p.join("two").exists() && !p.join("one").exists()));
-    case.invoke(&["delete", "--force", &other]).ok();
-    // Who found the parent does not take it away, because it may be anybody's.
-    assert!(parents.iter().all(|p| p.exists()));
-    parents.iter().for_each(|p| fs::remove_dir(p).expect("it is empty"));
-    case.assert_nothing_left();
+    for last in [0, 1] {
+        let mut case = Case::new();
+        let containers = pod(&mut case);
+        let pods: Vec<PathBuf> = hierarchies().iter().map(|h| h.root.join(&case.token).join("pod")).collect();
+        case.invoke(&["delete", "--force", &containers[1 - last]]).ok();
+        let [gone, there] = if last == 0 { ["two", "one"] } else { ["one", "two"] };
+        assert!(pods.iter().all(|p| p.join(there).exists() && !p.join(gone).exists()));
+        case.invoke(&["delete", "--force", &containers[last]]).ok();
+        case.assert_nothing_left();
+    }
 }
 
 #[test]
-fn who_made_the_parent_takes_it_away_when_last() {
+fn a_pods_containers_come_and_go_at_one_moment() {
     needs!(Rvol);
-    let (case, other) = two_below_one_parent();
-    case.invoke(&["delete", "--force", &other]).ok();
-    case.delete_force().ok();
+    let mut case = Case::new();
+    case.set("/linux/cgroupsPath", json!(format!("/{}/pod/x", case.token))).write_config();
+    let config = fs::read_to_string(case.bundle().join("config.json")).unwrap();
+    let ids = ["p0", "p1"].map(|name| format!("{name}-{}", case.token));
+    for id in &ids {
+        case.also_delete(id);
+        let bundle = case.bundle().join(id);
+        fs::create_dir(&bundle).unwrap();
+        let rootfs = format!("{:?}", case.bundle().join("rootfs"));
+        let config = config.replace("\"rootfs\"", &rootfs).replace("/pod/x", &format!("/pod/{id}"));
+        fs::write(bundle.join("config.json"), config).unwrap();
+    }
+    let start = |words: &[&str]| {
+        let mut command = case.command();
+        command.args(words);
+        case.start_command(command)
+    };
+    let create = |id: &str| start(&["create", "--bundle", case.bundle().join(id).to_str().unwrap(), id]);
+    create(&ids[0]).finish().ok();
+    for round in 0..40 {
+        // The one leaves, and takes the pod's cgroup away if it is quick; the other comes.
+        let (leaves, comes) = (&ids[round % 2], &ids[1 - round % 2]);
+        let both = [start(&["delete", "--force", leaves]), create(comes)];
+        for command in both {
+            command.finish().ok();
+        }
+    }
+    case.invoke(&["delete", "--force", &ids[0]]).ok();
     case.assert_nothing_left();
 }
 

@@ -7,13 +7,12 @@ use super::record::{Membership, Record, Version, open_groups};
 use super::resources::{self, Layout, Settings, Standing, Write};
 use super::unit::Attachment;
 use super::update::refuse;
-use super::{apply, controllers, delegate, devices, systemd};
+use super::{apply, controllers, delegate, devices, parents, systemd};
 use crate::host::{CgroupMode, Host};
 use crate::plan::resources::{Cgroup, Manager, Place, Policy, Resources};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -239,17 +238,17 @@ impl Intent {
         let mut kept = Vec::new();
         for (index, member) in self.record.hierarchies.iter().enumerate() {
             let group = &self.groups[index];
-            match make(group, member.made, |path| made.push((index, path))) {
-                Ok(()) => {}
+            let count = match parents::make(group, member.version, member.made, |path| made.push((index, path))) {
+                Ok(count) => count,
                 Err(e) if self.need == Need::IfAllowed && refused(&e) => {
                     created.notes.push(format!("no cgroup in this hierarchy: {e:#}"));
                     continue;
                 }
                 Err(e) => return Err(e),
-            }
+            };
             kept.push(member.clone());
             match member.version {
-                Version::V1 => prepare_v1(group, member)?,
+                Version::V1 => prepare_v1(group, member, count)?,
                 Version::V2 => self.prepare_v2(group, member, &mut created.notes)?,
             }
             created.entry.add(group, member.version)?;
@@ -273,9 +272,9 @@ impl Intent {
     ) -> Result<Created> {
         for (index, member) in self.record.hierarchies.iter().enumerate() {
             let group = &self.groups[index];
-            make(group, member.made, |path| made.push((index, path)))?;
+            let count = parents::make(group, member.version, member.made, |path| made.push((index, path)))?;
             if member.version == Version::V1 {
-                prepare_v1(group, member)?;
+                prepare_v1(group, member, count)?;
                 created.entry.add(group, Version::V1)?;
             }
         }
@@ -331,41 +330,34 @@ fn refuse_in_use(group: &Group) -> Result<()> {
     Ok(())
 }
 
-/// Makes the last `count` directories of the group's path, and tells of each.
-fn make(group: &Group, count: usize, mut tell: impl FnMut(PathBuf)) -> Result<()> {
-    let missing: Vec<&Path> = group.path().ancestors().take(count).collect();
-    for path in missing.iter().rev() {
-        match mkdirat(group.root(), *path, Mode::from_bits_truncate(0o755)) {
-            Ok(()) => tell(path.to_path_buf()),
-            // Another container with the same parent was faster.
-            Err(Errno::EEXIST) if *path != group.path() => {}
-            Err(e) => return Err(e).call(|| format!("mkdir {}", group.shown().display())),
-        }
-    }
-    Ok(())
-}
-
 fn refused(error: &anyhow::Error) -> bool {
     matches!(crate::sys::errno_of(error), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT))
 }
 
-fn prepare_v1(group: &Group, member: &Membership) -> Result<()> {
-    if member.made > 0 && member.directory.split(',').any(|c| c == "cpuset") {
-        inherit_cpuset(group, member.made)?;
+fn prepare_v1(group: &Group, member: &Membership, made: usize) -> Result<()> {
+    if made > 0 && member.has("cpuset") {
+        inherit_cpuset(group, made)?;
     }
     Ok(())
 }
 
-/// A new v1 cpuset is empty and takes no process until it has its parent's CPUs and memory nodes.
+/// A new v1 cpuset is empty and takes no process until it has its parent's CPUs and memory nodes. So may that one be: of
+/// another container, which is being made at this moment.
 fn inherit_cpuset(group: &Group, made: usize) -> Result<()> {
+    let path: Vec<&Path> = group.path().ancestors().collect();
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let new: Vec<&Path> = group.path().ancestors().take(made).collect();
-        let parent = new.last().and_then(|p| p.parent()).unwrap_or(Path::new(""));
-        let value =
-            group::read(group.root(), &parent.join(file)).call(|| format!("read /{}/{file}", parent.display()))?;
-        for path in new.iter().rev() {
-            group::write(group.root(), &path.join(file), value.trim_end())
-                .call(|| format!("write {} to /{}/{file}", value.trim_end(), path.display()))?;
+        let mut level = made;
+        let value = loop {
+            let from = path[level].join(file);
+            let value = group::read(group.root(), &from).call(|| format!("read /{}", from.display()))?;
+            if !value.trim_end().is_empty() || level + 1 == path.len() {
+                break value;
+            }
+            level += 1;
+        };
+        for to in path[..level].iter().rev().map(|p| p.join(file)) {
+            group::write(group.root(), &to, value.trim_end())
+                .call(|| format!("write {} to /{}", value.trim_end(), to.display()))?;
         }
     }
     Ok(())

@@ -17,6 +17,7 @@ mod freeze;
 mod group;
 mod kill;
 mod oom;
+mod parents;
 mod place;
 mod record;
 mod resources;

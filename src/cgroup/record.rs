@@ -2,7 +2,7 @@
 
 use super::group::{Group, open_hierarchy};
 use super::systemd::Handle;
-use super::{kill, tree};
+use super::{kill, parents, tree};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result};
 use nix::fcntl::{OFlag, open};
@@ -32,7 +32,7 @@ pub(super) struct Membership {
     /// Name of the hierarchy's directory below `mounts`; "" is `mounts` itself.
     pub directory: String,
     pub version: Version,
-    /// How many directories at the end of `path` are ours.
+    /// So many directories at the end of `path` are made for this container.
     pub made: usize,
 }
 
@@ -86,7 +86,7 @@ impl Record {
     }
 
     /// Kills what is left in the cgroup and removes it with all that the container made below it, and those of its
-    /// parents that were made for it and are empty. What is gone already is no error.
+    /// parents that were made for containers and are empty. What is gone already is no error.
     pub fn remove(&self) -> Result<()> {
         if self.is_none() {
             return Ok(());
@@ -131,19 +131,9 @@ impl Record {
                 remove_tree(group).with_context(|| format!("remove cgroup {}", group.shown().display()))?;
             }
         }
-        self.remove_parents()
-    }
-
-    /// Removes the parents that were made for this cgroup, as far as nobody else uses them.
-    fn remove_parents(&self) -> Result<()> {
-        for member in self.hierarchies.iter().filter(|h| h.made > 1) {
-            let Some(group) = self.group(member)? else { continue };
-            for parent in self.path.ancestors().skip(1).take(member.made - 1) {
-                match unlinkat(group.root(), parent, UnlinkatFlags::RemoveDir) {
-                    Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
-                    Err(_) => break,
-                }
-            }
+        // What systemd made it takes away as well.
+        for member in &self.hierarchies {
+            parents::remove(mounts.as_fd(), &member.directory, member.version, &self.path, member.made.max(1) - 1)?;
         }
         Ok(())
     }

@@ -44,13 +44,29 @@ fn parents_of_others_stay() {
 fn a_shared_parent_goes_with_the_last_user_only() {
     for host in hosts() {
         let name = name();
-        let a = made(&at(&format!("{name}/a")), &host);
-        let b = made(&at(&format!("{name}/b")), &host);
+        let a = made(&at(&format!("{name}/pod/a")), &host);
+        let b = made(&at(&format!("{name}/pod/b")), &host);
         a.record().remove().unwrap();
         assert!(directories(b.record()).iter().all(|d| d.is_dir()));
         b.record().remove().unwrap();
         for directory in directories(b.record()) {
-            std::fs::remove_dir(directory.parent().unwrap()).unwrap();
+            assert!(!directory.ancestors().nth(2).unwrap().exists(), "{}", directory.display());
+        }
+    }
+}
+
+#[test]
+fn a_parent_that_goes_while_a_cgroup_is_made_is_made_again() {
+    for host in hosts() {
+        let name = name();
+        let first = made(&at(&format!("{name}/pod/a")), &host);
+        let second = intend(&at(&format!("{name}/pod/b")), &host).unwrap();
+        first.record().remove().unwrap();
+        let second = Made(second.create().unwrap());
+        assert!(directories(second.record()).iter().all(|d| d.is_dir()));
+        second.record().remove().unwrap();
+        for directory in directories(second.record()) {
+            assert!(!directory.ancestors().nth(2).unwrap().exists(), "{}", directory.display());
         }
     }
 }
