@@ -19,8 +19,7 @@ fn start_fails() {
     let case = killed_by_its_hook();
     case.create().ok();
     case.start().fails().says("init was killed before it executed the program");
-    // It is dying; on one CPU the last of it may come later.
-    case.wait_for_status("stopped");
+    assert_eq!(case.status(), "stopped");
     case.delete().ok();
     case.assert_nothing_left();
 }

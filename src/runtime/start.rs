@@ -7,7 +7,7 @@ use super::{Context, create, delete};
 use crate::ipc::{Channel, ToInit, socket};
 use crate::state::Status;
 use crate::store::{Access, Entry, Look, START_SOCKET};
-use crate::sys::Call;
+use crate::sys::{Call, pidfd};
 use crate::volumes::Remove;
 use crate::{hooks, log, trace};
 use anyhow::{Context as _, Result, bail};
@@ -42,14 +42,24 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     };
     let channel = Channel::over(connection.call(|| format!("connect {START_SOCKET}"))?);
     channel.tell_init(ToInit::Start)?;
-    let started = hear_start(&channel).and_then(|()| match pid.map(|pid| entry.never_executed(pid)).transpose()? {
-        Some(true) => bail!("init was killed before it executed the program"),
-        _ => Ok(()),
-    });
+    let started = hear_start(&channel).and_then(|()| check_executed(&entry, pid));
     after_start(&entry, &record, pid, started, Remove::No)?;
     // Other commands may now work on the container.
     drop(entry);
     relay.map_or(Ok(()), |(relay, (pid, end))| relay.wait(pid, end.as_fd()))
+}
+
+/// The start connection is closed by the program's execution or by the death of init, which is then waited for: what is
+/// asked next is told that the container has stopped.
+fn check_executed(entry: &Entry, pid: Option<i32>) -> Result<()> {
+    let Some(pid) = pid else { return Ok(()) };
+    if !entry.never_executed(pid)? {
+        return Ok(());
+    }
+    if let Some(dying) = entry.pidfd()? {
+        pidfd::wait_for_end(dying.as_fd()).call(|| format!("poll the pidfd of {pid}"))?;
+    }
+    bail!("init was killed before it executed the program")
 }
 
 /// What follows once init has answered: poststart hooks, or the end that a failed hook asks for.
