@@ -13,6 +13,7 @@ mod features;
 mod gc;
 mod global;
 mod help;
+mod images;
 mod kill;
 mod list;
 mod mounts;

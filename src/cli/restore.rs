@@ -1,11 +1,11 @@
 //! `restore`: a container from its bundle and an image.
 
 use super::args::{Flag, Matches};
-use super::checkpoint::{
-    AUTO_DEDUP, EMPTY_NS, EXT_UNIX_SK, FILE_LOCKS, IMAGE_PATH, LAZY_PAGES, MANAGE_CGROUPS_MODE, SHELL_JOB,
-    TCP_ESTABLISHED, WORK_PATH, cgroups_mode, check_empty_namespaces, image_path,
-};
 use super::create::{BUNDLE, CONSOLE_SOCKET, NO_PIVOT, PID_FILE, path};
+use super::images::{
+    AUTO_DEDUP, EMPTY_NS, EXT_UNIX_SK, FILE_LOCKS, IMAGE_PATH, LAZY_PAGES, MANAGE_CGROUPS_MODE, SHELL_JOB,
+    TCP_ESTABLISHED, WORK_PATH, image_args,
+};
 use super::run::{DETACH, NO_SUBREAPER};
 use super::{CONTAINER_ID, Command, Globals, mounts};
 use crate::runtime::restore::RestoreArgs;
@@ -59,7 +59,6 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
-    check_empty_namespaces(matches)?;
     let text = |flag| Ok::<_, anyhow::Error>(matches.text(flag)?.filter(|text| !text.is_empty()).map(String::from));
     let args = RestoreArgs {
         create: CreateArgs {
@@ -71,17 +70,9 @@ fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
             mounts: mounts::flags(matches)?,
             ..CreateArgs::default()
         },
-        images: image_path(matches),
-        work: path(matches, &WORK_PATH),
+        image: image_args(matches)?,
         detach: matches.is_set(&DETACH),
         no_subreaper: matches.is_set(&NO_SUBREAPER),
-        tcp_established: matches.is_set(&TCP_ESTABLISHED),
-        external_sockets: matches.is_set(&EXT_UNIX_SK),
-        shell_job: matches.is_set(&SHELL_JOB),
-        file_locks: matches.is_set(&FILE_LOCKS),
-        cgroups: cgroups_mode(matches)?,
-        auto_dedup: matches.is_set(&AUTO_DEDUP),
-        lazy_pages: matches.is_set(&LAZY_PAGES),
         lsm_profile: text(&LSM_PROFILE)?,
         lsm_mount_context: text(&LSM_MOUNT_CONTEXT)?,
     };

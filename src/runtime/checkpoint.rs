@@ -1,7 +1,7 @@
 //! `checkpoint`: a running container's processes into an image.
 
 use super::external::{self, Mounts};
-use super::images::{self, CgroupsMode, Images};
+use super::images::{self, ImageArgs, Images};
 use super::record::Record;
 use super::{Context, delete, query};
 use crate::criu::{self, Criu, Features, Kind, Notify, PageServer, Request};
@@ -20,26 +20,18 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default)]
 pub struct CheckpointArgs {
     pub id: String,
-    pub images: PathBuf,
-    pub work: Option<PathBuf>,
-    /// Relative to `images`.
+    pub image: ImageArgs,
+    /// Relative to the image's directory.
     pub parent: Option<PathBuf>,
     pub leave_running: bool,
-    pub tcp_established: bool,
     pub tcp_skip_in_flight: bool,
     pub link_remap: bool,
-    pub external_sockets: bool,
-    pub shell_job: bool,
-    pub lazy_pages: bool,
     /// Told by a zero byte when lazy pages can be fetched.
     pub status_fd: Option<i32>,
     /// Address and port.
     pub page_server: Option<(String, u16)>,
-    pub file_locks: bool,
     /// Memory only; the container goes on.
     pub pre_dump: bool,
-    pub cgroups: CgroupsMode,
-    pub auto_dedup: bool,
 }
 
 const LOG: &str = "dump.log";
@@ -57,8 +49,8 @@ pub fn checkpoint(context: &Context, args: &CheckpointArgs) -> Result<()> {
     };
     let criu = Criu::find()?;
     check_features(&criu, args)?;
-    let images = Images::make(&args.images, args.work.as_deref())?;
-    let mut options = images.options(LOG, &record);
+    let images = Images::make(&args.image)?;
+    let mut options = images.options(LOG, &record, &args.image);
     set_flags(&mut options, args, &images)?;
     describe(&mut options, &record, &entry, pid)?;
     if !args.pre_dump {
@@ -80,7 +72,7 @@ pub fn checkpoint(context: &Context, args: &CheckpointArgs) -> Result<()> {
 
 fn check_features(criu: &Criu, args: &CheckpointArgs) -> Result<()> {
     let wanted = |on: bool| on.then_some(true);
-    let features = Features { mem_track: wanted(args.pre_dump), lazy_pages: wanted(args.lazy_pages) };
+    let features = Features { mem_track: wanted(args.pre_dump), lazy_pages: wanted(args.image.lazy_pages) };
     if features == Features::default() {
         return Ok(());
     }
@@ -93,19 +85,10 @@ fn check_features(criu: &Criu, args: &CheckpointArgs) -> Result<()> {
 
 fn set_flags(options: &mut criu::Options, args: &CheckpointArgs, images: &Images) -> Result<()> {
     options.leave_running = Some(args.leave_running);
-    options.tcp_established = Some(args.tcp_established);
     options.tcp_skip_in_flight = Some(args.tcp_skip_in_flight);
     options.link_remap = Some(args.link_remap);
-    options.ext_unix_sk = Some(args.external_sockets);
-    options.shell_job = Some(args.shell_job);
-    options.file_locks = Some(args.file_locks);
-    options.auto_dedup = Some(args.auto_dedup);
-    options.lazy_pages = Some(args.lazy_pages);
-    options.manage_cgroups_mode = Some(args.cgroups as i32);
-    // Interfaces are the engine's or the config's, not the image's.
-    options.empty_namespaces = Some(libc::CLONE_NEWNET.cast_unsigned());
     if let Some((address, port)) = &args.page_server {
-        if args.lazy_pages && !matches!(address.as_str(), "0.0.0.0" | "::") {
+        if args.image.lazy_pages && !matches!(address.as_str(), "0.0.0.0" | "::") {
             log::warn(format_args!(
                 "{}: --lazy-pages: criu listens on every address, not on {address} alone: who reaches port {port} can read the memory",
                 args.id

@@ -41,6 +41,21 @@ pub enum CgroupsMode {
     Default = 6,
 }
 
+/// What `checkpoint` and `restore` are told alike.
+#[derive(Debug, Clone, Default)]
+pub struct ImageArgs {
+    pub directory: PathBuf,
+    /// For criu's log; `None`: where the image is.
+    pub work: Option<PathBuf>,
+    pub tcp_established: bool,
+    pub external_sockets: bool,
+    pub shell_job: bool,
+    pub file_locks: bool,
+    pub cgroups: CgroupsMode,
+    pub auto_dedup: bool,
+    pub lazy_pages: bool,
+}
+
 /// Open directories.
 #[derive(Debug)]
 pub(super) struct Images {
@@ -51,20 +66,20 @@ pub(super) struct Images {
 
 impl Images {
     /// For a dump: made where they are missing, for nobody but the caller.
-    pub fn make(path: &Path, work: Option<&Path>) -> Result<Images> {
-        make(path).context("--image-path")?;
-        Images::open(path, work)
+    pub fn make(args: &ImageArgs) -> Result<Images> {
+        make(&args.directory).context("--image-path")?;
+        Images::open(args)
     }
 
     /// The image's directory has to be there; that for the log is made.
-    pub fn open(path: &Path, work: Option<&Path>) -> Result<Images> {
-        let directory = open_directory(path).context("--image-path")?;
+    pub fn open(args: &ImageArgs) -> Result<Images> {
+        let directory = open_directory(&args.directory).context("--image-path")?;
         let open_work = |path: &Path| {
             make(path)?;
             Ok::<_, anyhow::Error>((path.to_owned(), open_directory(path)?))
         };
-        let work = work.map(open_work).transpose().context("--work-path")?;
-        Ok(Images { path: path.to_owned(), directory, work })
+        let work = args.work.as_deref().map(open_work).transpose().context("--work-path")?;
+        Ok(Images { path: args.directory.clone(), directory, work })
     }
 
     /// `--parent-path`: an earlier image, by its path from this one, as criu notes it.
@@ -78,7 +93,7 @@ impl Images {
     }
 
     /// Criu's options that every request has. The directories must stay open, and be criu's by the same numbers.
-    pub fn options(&self, log: &str, record: &Record) -> criu::Options {
+    pub fn options(&self, log: &str, record: &Record, args: &ImageArgs) -> criu::Options {
         criu::Options {
             images_dir_fd: self.directory.as_raw_fd(),
             work_dir_fd: self.work.as_ref().map(|(_, directory)| directory.as_raw_fd()),
@@ -86,7 +101,16 @@ impl Images {
             log_file: Some(log.into()),
             notify_scripts: Some(true),
             orphan_pts_master: Some(true),
+            tcp_established: Some(args.tcp_established),
+            ext_unix_sk: Some(args.external_sockets),
+            shell_job: Some(args.shell_job),
+            file_locks: Some(args.file_locks),
+            auto_dedup: Some(args.auto_dedup),
+            lazy_pages: Some(args.lazy_pages),
             manage_cgroups: Some(true),
+            manage_cgroups_mode: Some(args.cgroups as i32),
+            // Interfaces are the engine's or the config's, not the image's.
+            empty_namespaces: Some(libc::CLONE_NEWNET.cast_unsigned()),
             config_file: match record.annotations.get(CONFIG) {
                 None => Some(DEFAULT_CONFIG.into()),
                 Some(path) => Some(path.clone()).filter(|path| !path.is_empty()),
@@ -166,7 +190,12 @@ mod tests {
     fn own_files_are_written_and_read_and_no_link_is_followed() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("a/b");
-        let images = Images::make(&path, Some(&base.path().join("work"))).unwrap();
+        let args = ImageArgs {
+            directory: path.clone(),
+            work: Some(base.path().join("work")),
+            ..ImageArgs::default()
+        };
+        let images = Images::make(&args).unwrap();
         assert_eq!(images.read::<Vec<String>>(DESCRIPTORS).unwrap(), None);
         images.write(DESCRIPTORS, &["x"]).unwrap();
         images.write(DESCRIPTORS, &["y"]).unwrap();

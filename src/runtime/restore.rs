@@ -9,7 +9,7 @@ use super::create::{Sockets, failed_in_hook, undo_what, write_pid_file};
 use super::dialogue::{Dialogue, InitProcess};
 use super::external;
 use super::foreground::Foreground;
-use super::images::{self, CgroupsMode, Images};
+use super::images::{self, ImageArgs, Images};
 use super::notify::Relay;
 use super::record::Record;
 use super::storage::{self, AnonymousNames, Volumes};
@@ -37,24 +37,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The flags of `restore`.
 #[derive(Debug, Clone, Default)]
 pub struct RestoreArgs {
     /// Id, bundle, console socket, pid file, no_pivot.
     pub create: CreateArgs,
-    pub images: PathBuf,
-    pub work: Option<PathBuf>,
+    pub image: ImageArgs,
     pub detach: bool,
     pub no_subreaper: bool,
-    pub tcp_established: bool,
-    pub external_sockets: bool,
-    pub shell_job: bool,
-    pub file_locks: bool,
-    pub cgroups: CgroupsMode,
-    pub auto_dedup: bool,
-    pub lazy_pages: bool,
     /// `TYPE:NAME`.
     pub lsm_profile: Option<String>,
     pub lsm_mount_context: Option<String>,
@@ -182,9 +174,9 @@ struct Parts {
 
 impl Parts {
     fn gather(context: &Context, plan: &mut Plan, args: &RestoreArgs) -> Result<Parts> {
-        let images = Images::open(&args.images, args.work.as_deref())?;
+        let images = Images::open(&args.image)?;
         let streams = images.read::<Vec<String>>(images::DESCRIPTORS)?.with_context(|| {
-            format!("{} has no {}: it is not a container's image", args.images.display(), images::DESCRIPTORS)
+            format!("{} has no {}: it is not a container's image", args.image.directory.display(), images::DESCRIPTORS)
         })?;
         ensure!(streams.len() <= 3, "{}: more than the standard streams", images::DESCRIPTORS);
         let names = anonymous_names(&images)?;
@@ -365,21 +357,13 @@ impl Restoring<'_> {
             evasive_devices: Some(true),
             restore_sibling: Some(true),
             root: Some(utf8(&staged.root())?),
-            manage_cgroups_mode: Some(args.cgroups as i32),
-            shell_job: Some(args.shell_job),
-            ext_unix_sk: Some(args.external_sockets),
-            tcp_established: Some(args.tcp_established),
-            file_locks: Some(args.file_locks),
-            auto_dedup: Some(args.auto_dedup),
-            lazy_pages: Some(args.lazy_pages),
-            empty_namespaces: Some(libc::CLONE_NEWNET.cast_unsigned()),
             lsm_profile: args.lsm_profile.clone(),
             lsm_mount_context: args.lsm_mount_context.clone(),
             external_mounts: external::sources(self.plan, staged)?,
             join_namespaces: joined.by_path.clone(),
             cgroup_roots: cgroup_roots(criu)?,
             inherit_fds,
-            ..images.options(LOG, &self.record)
+            ..images.options(LOG, &self.record, &args.image)
         })
     }
 
@@ -441,7 +425,7 @@ impl Restoring<'_> {
     fn reap_criu(&mut self) -> Result<()> {
         let Some(helper) = self.helper.take() else { return Ok(()) };
         let end = pidfd::wait(helper.pidfd.as_fd()).call(|| format!("waitid {}", helper.pid))?;
-        ensure!(end.code() == 0 || self.args.lazy_pages, "criu {end} after it had answered");
+        ensure!(end.code() == 0 || self.args.image.lazy_pages, "criu {end} after it had answered");
         Ok(())
     }
 }
