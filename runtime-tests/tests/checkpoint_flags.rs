@@ -275,33 +275,96 @@ fn in_the_pid_namespace_of_another() {
     goes_on_in("pid", &[&["--pid", "--fork", "--kill-child"][..], &init].concat(), "pid");
 }
 
-#[test]
-fn a_service_manager_is_told_by_the_restored_container() {
-    needs!(Rvol);
-    let path = needs_criu!();
+/// A service manager, and a container that says that it is ready when `/data/go` is there.
+fn managed() -> (Case, UnixDatagram, String) {
     let mut case = Case::new();
     let socket = case.path("manager.sock");
     let manager = UnixDatagram::bind(&socket).expect("bind the manager's socket");
     manager.set_read_timeout(Some(LONG)).expect("set a timeout");
-    // It is not ready before the file is there.
     case.args(&["/bin/probe", "notify", "/data/go"]);
+    (case, manager, socket)
+}
+
+/// Runs it as the service manager does, which hears of it while `start` goes on.
+fn start_managed(case: &Case, socket: &str) -> Running {
     let mut create = case.bundle_command("create", &[]);
-    let made = create.env("NOTIFY_SOCKET", &socket).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let made = create.env("NOTIFY_SOCKET", socket).stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(made.expect("call the runtime").success(), "create failed");
-    case.start().ok();
-    checkpoint(&case, path, &[]).ok();
-    let mut command = restore_command(&case, path, &["--detach"]);
-    command.env("NOTIFY_SOCKET", &socket);
-    let restoring = case.start_command(command);
-    fs::write(case.rootfs().join("data/go"), "").expect("let it be ready");
+    let mut start = case.command();
+    start.args(["start", &case.id]).env("NOTIFY_SOCKET", socket);
+    let starting = case.start_command(start);
+    case.wait_for_status("running");
+    starting
+}
+
+/// A detached `restore` by the service manager.
+fn restore_managed(case: &Case, path: &OsStr, socket: &str) -> Running {
+    let mut command = restore_command(case, path, &["--detach"]);
+    command.env("NOTIFY_SOCKET", socket);
+    case.start_command(command)
+}
+
+/// Takes that the container is ready, and confirms it.
+#[track_caller]
+fn hear_ready(case: &Case, manager: &UnixDatagram) {
     let mut buffer = [0; 256];
     let length = manager.recv(&mut buffer).expect("a message");
-    let main = case.pid();
-    assert_eq!(String::from_utf8_lossy(&buffer[..length]), format!("READY=1\nMAINPID={main}\n"));
-    // The barrier's descriptor goes with the message that is not read on.
-    drop(manager);
+    assert_eq!(String::from_utf8_lossy(&buffer[..length]), format!("READY=1\nMAINPID={}\n", case.pid()));
+    // The descriptor that comes with it is closed where nobody takes it.
+    let length = manager.recv(&mut buffer).expect("the barrier");
+    assert_eq!(&buffer[..length], b"BARRIER=1");
+}
+
+#[test]
+fn a_service_manager_is_told_by_the_restored_container() {
+    needs!(Rvol);
+    let path = needs_criu!();
+    let (case, manager, socket) = managed();
+    let starting = start_managed(&case, &socket);
+    checkpoint(&case, path, &[]).ok();
+    starting.finish_within(LONG).ok();
+    let restoring = restore_managed(&case, path, &socket);
+    fs::write(case.rootfs().join("data/go"), "").expect("let it be ready");
+    hear_ready(&case, &manager);
     restoring.finish_within(LONG).ok();
     assert_eq!(case.status(), "running");
+    case.delete_force().ok();
+}
+
+#[test]
+fn a_service_manager_is_told_of_a_container_that_has_been_ready() {
+    needs!(Rvol);
+    let path = needs_criu!();
+    let (case, manager, socket) = managed();
+    fs::write(case.rootfs().join("data/go"), "").expect("let it be ready");
+    let starting = start_managed(&case, &socket);
+    hear_ready(&case, &manager);
+    starting.finish_within(LONG).ok();
+    for _ in 0..2 {
+        checkpoint(&case, path, &[]).ok();
+        let restoring = restore_managed(&case, path, &socket);
+        hear_ready(&case, &manager);
+        restoring.finish_within(LONG).ok();
+        assert_eq!(case.status(), "running");
+    }
+    // And where nobody wants to know it.
+    checkpoint(&case, path, &[]).ok();
+    restore(&case, path, &[]).ok();
+    case.delete_force().ok();
+}
+
+#[test]
+fn a_service_manager_is_told_of_a_container_that_knows_nothing_of_it() {
+    needs!(Rvol);
+    let path = needs_criu!();
+    let (_managed, manager, socket) = managed();
+    let case = running();
+    checkpoint(&case, path, &[]).ok();
+    let stood = count(&case);
+    let restoring = restore_managed(&case, path, &socket);
+    hear_ready(&case, &manager);
+    restoring.finish_within(LONG).ok();
+    counts_beyond(&case, stood);
     case.delete_force().ok();
 }
 

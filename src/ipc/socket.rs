@@ -84,6 +84,15 @@ pub fn receive_datagrams_in(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Whether anybody receives datagrams at the socket `name` in `dir`.
+pub fn is_received_in(dir: BorrowedFd, name: &str) -> nix::Result<bool> {
+    let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    match connect(fd.as_raw_fd(), &UnixAddr::new(&short_path(dir, name))?) {
+        Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ECONNREFUSED) => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
 /// Sends a datagram, perhaps with an fd, to the socket at `address`: a path, or an abstract name that begins with `@`.
 pub fn send_datagram(address: &OsStr, text: &[u8], fd: Option<BorrowedFd>) -> Result<()> {
     let describe = || format!("send to {}", address.display());

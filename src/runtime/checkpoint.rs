@@ -2,6 +2,7 @@
 
 use super::external::{self, Mounts};
 use super::images::{self, ImageArgs, Images};
+use super::notify::Notifying;
 use super::record::Record;
 use super::{Context, delete, query};
 use crate::criu::{self, Criu, Features, Kind, Notify, PageServer, Request};
@@ -55,6 +56,7 @@ pub fn checkpoint(context: &Context, args: &CheckpointArgs) -> Result<()> {
     describe(&mut options, &record, &entry, pid)?;
     if !args.pre_dump {
         describe_outside(&mut options, &images, &record, pid)?;
+        images.write(images::NOTIFY, &Notifying::of(&entry)?)?;
     }
     let dumped = dump(&criu, &images, options, args, status_fd);
     if dumped.is_err() && status == Status::Running && record.cgroup.is_frozen()? {

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub const DESCRIPTORS: &str = "descriptors.json";
 /// The names of the container's anonymous volumes, by destination.
 pub const VOLUMES: &str = "rvol-volumes.json";
+/// What the container has for sd_notify(3).
+pub const NOTIFY: &str = "rvol-notify.json";
 
 /// How much of its own files an image may have.
 const LONGEST: u64 = 1024 * 1024;
@@ -190,11 +192,7 @@ mod tests {
     fn own_files_are_written_and_read_and_no_link_is_followed() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("a/b");
-        let args = ImageArgs {
-            directory: path.clone(),
-            work: Some(base.path().join("work")),
-            ..ImageArgs::default()
-        };
+        let args = ImageArgs { directory: path.clone(), work: Some(base.path().join("work")), ..ImageArgs::default() };
         let images = Images::make(&args).unwrap();
         assert_eq!(images.read::<Vec<String>>(DESCRIPTORS).unwrap(), None);
         images.write(DESCRIPTORS, &["x"]).unwrap();

@@ -99,10 +99,14 @@ pub struct RunArgs {
 
 /// Reads the bundle and plans; no side effects.
 fn plan(context: &Context, args: &CreateArgs) -> Result<(Plan, Host)> {
+    plan_notifying(context, args, notify::manager().is_some())
+}
+
+/// As [`plan`], with or without a socket for sd_notify(3).
+fn plan_notifying(context: &Context, args: &CreateArgs, notifies: bool) -> Result<(Plan, Host)> {
     trace::phase("read the config and the machine, plan");
     let host = Host::probe()?;
-    let notify = notify::manager().map(|_| notify::mount(&context.root, &args.id));
-    let notifies = notify.is_some();
+    let notify = notifies.then(|| notify::mount(&context.root, &args.id));
     let mut plan = plan_for(context, args, &load(args)?, &host, notify)?;
     if notifies {
         notify::set_variable(&mut plan);

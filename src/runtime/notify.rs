@@ -11,6 +11,7 @@ use crate::store::Entry;
 use crate::sys::{Call, Errno};
 use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -48,6 +49,24 @@ pub(super) fn set_variable(plan: &mut Plan) {
     }
 }
 
+/// What a container is left with by the command that has started it; an image keeps it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Notifying {
+    /// The container has the directory of the socket.
+    pub mounted: bool,
+    /// Somebody waits for it to say that it is ready.
+    pub awaited: bool,
+}
+
+impl Notifying {
+    /// As it is at this moment.
+    pub fn of(entry: &Entry) -> Result<Notifying> {
+        let Some(directory) = entry.directory(DIRECTORY)? else { return Ok(Notifying::default()) };
+        let awaited = socket::is_received_in(directory.as_fd(), SOCKET).call(|| format!("connect {SOCKET}"))?;
+        Ok(Notifying { mounted: true, awaited })
+    }
+}
+
 /// The container's socket, and where its message goes.
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -80,9 +99,17 @@ impl Relay {
         let Some(ready) = buffer[..length].split(|b| *b == b'\n').find(|line| line.starts_with(b"READY=")) else {
             return Ok(false);
         };
+        self.tell(ready, main).map(|()| true)
+    }
+
+    /// For a container that says nothing any more.
+    pub fn say_ready(&self, main: i32) -> Result<()> {
+        self.tell(b"READY=1", main)
+    }
+
+    fn tell(&self, ready: &[u8], main: i32) -> Result<()> {
         let message = [ready, b"\nMAINPID=", main.to_string().as_bytes(), b"\n"].concat();
-        socket::send_datagram(&self.manager, &message, None).context("NOTIFY_SOCKET")?;
-        Ok(true)
+        socket::send_datagram(&self.manager, &message, None).context("NOTIFY_SOCKET")
     }
 
     /// Waits until the container has said that it is ready, or has ended, and the service manager has heard of it.
@@ -103,8 +130,8 @@ impl Relay {
         }
     }
 
-    /// A message is dropped when its sender has gone before it is read.
-    fn synchronise(&self) -> Result<()> {
+    /// Until the service manager has read what it was sent: a message is dropped when its sender has gone before.
+    pub fn synchronise(&self) -> Result<()> {
         let (ours, theirs) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).call(|| "pipe2".into())?;
         socket::send_datagram(&self.manager, b"BARRIER=1", Some(theirs.as_fd())).context("NOTIFY_SOCKET")?;
         drop(theirs);

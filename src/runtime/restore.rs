@@ -10,7 +10,7 @@ use super::dialogue::{Dialogue, InitProcess};
 use super::external;
 use super::foreground::Foreground;
 use super::images::{self, ImageArgs, Images};
-use super::notify::Relay;
+use super::notify::{self, Notifying, Relay};
 use super::record::Record;
 use super::storage::{self, AnonymousNames, Volumes};
 use super::surroundings::{Joined, cgroup_roots, check_namespaces, is_apart};
@@ -65,13 +65,16 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<i32> {
     let criu = Criu::find()?;
     check_version(&criu, args)?;
     let mut sockets = Sockets::connect(&args.create)?;
-    let (mut plan, host) = super::plan(context, &args.create)?;
+    let images = Images::open(&args.image)?;
+    let notifying = images.read::<Notifying>(images::NOTIFY)?.unwrap_or_default();
+    let notifies = notifying.mounted || notify::manager().is_some();
+    let (mut plan, host) = super::plan_notifying(context, &args.create, notifies)?;
     for warning in &plan.warnings {
         log::warn(format_args!("{}: {warning}", plan.id));
     }
     check_plan(&plan, args)?;
     let terminal = terminal(&plan, args, &mut sockets)?;
-    let parts = Parts::gather(context, &mut plan, args)?;
+    let parts = Parts::gather(context, &mut plan, args, images)?;
     // Those that the image names are older than this attempt.
     let made_volumes = if parts.names_volumes { Remove::No } else { Remove::Yes };
     let entry = context.store().create(&plan.id)?;
@@ -103,7 +106,18 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<i32> {
         return Err(error);
     }
     let init = init.context("criu has not told of the restored process")?;
+    let relay = if notifying.awaited { relay } else { tell_ready(relay, &init, args.detach).map(|()| None)? };
     wait(entry, init, relay, foreground)
+}
+
+/// For a container that has said so before, or never will: tells the service manager that it runs.
+fn tell_ready(relay: Option<Relay>, init: &InitProcess, detach: bool) -> Result<()> {
+    let Some(relay) = relay else { return Ok(()) };
+    if !detach {
+        return relay.say_ready(std::process::id().cast_signed());
+    }
+    relay.say_ready(init.pid)?;
+    relay.synchronise()
 }
 
 /// In the foreground: until the end, and takes the container away.
@@ -173,8 +187,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn gather(context: &Context, plan: &mut Plan, args: &RestoreArgs) -> Result<Parts> {
-        let images = Images::open(&args.image)?;
+    fn gather(context: &Context, plan: &mut Plan, args: &RestoreArgs, images: Images) -> Result<Parts> {
         let streams = images.read::<Vec<String>>(images::DESCRIPTORS)?.with_context(|| {
             format!("{} has no {}: it is not a container's image", args.image.directory.display(), images::DESCRIPTORS)
         })?;
