@@ -1,6 +1,7 @@
 //! Flags of `checkpoint` and `restore` that need something beside the container: a page server, lazy pages, connections,
 //! locks, namespaces of others.
 
+use nix::sys::signal::Signal;
 use runtime_tests::checkpoints::{
     COUNT, LONG, checkpoint, command, count, counting, counts_beyond, restore, restore_command, running, start,
     start_counting,
@@ -9,9 +10,9 @@ use runtime_tests::command::Running;
 use runtime_tests::{Case, criu, needs, needs_criu, needs_machine, waiting};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -160,6 +161,31 @@ fn memory_comes_lazily_from_an_image() {
     assert!(daemon.ends_well(), "{}", case.read("image/daemon.log"));
     counts_beyond(&case, count(&case));
     case.delete_force().ok();
+}
+
+#[test]
+fn a_restore_whose_lazy_memory_is_lost_on_the_way_fails() {
+    needs!(Rvol);
+    let path = needs_criu!();
+    let mut case = counting();
+    // Two processes: criu kills the first, which ends when the other does, and that one is traced by criu.
+    case.script("sleep 1000 & echo 1 > /shared/count; wait");
+    start_counting(&case, &[]);
+    checkpoint(&case, path, &[]).ok();
+    // As `criu lazy-pages`, which ends when it has been handed the memory of both.
+    let lazy_pages = UnixListener::bind(case.path("image/lazy-pages.socket")).expect("listen for criu");
+    let restoring = case.start_command(restore_command(&case, path, &["--detach", "--lazy-pages"]));
+    let (mut connection, _) = lazy_pages.accept().expect("a connection of criu");
+    let mut first_pid = [0; 4];
+    connection.read_exact(&mut first_pid).expect("the pid of a process");
+    // Criu goes on to where it tells the runtime, and is not answered before the connection is closed.
+    restoring.signal(Signal::SIGSTOP);
+    // A byte with the descriptor of its memory; the other process.
+    connection.read_exact(&mut [0; 1 + 4 + 1]).expect("the memory of both");
+    drop((connection, lazy_pages));
+    restoring.signal(Signal::SIGCONT);
+    restoring.finish_within(LONG).fails().says("Failed sending restore finished indication: Broken pipe");
+    case.assert_nothing_left();
 }
 
 #[test]

@@ -11,13 +11,14 @@ pub use message::{
 };
 
 use crate::sys::socket::receive_message;
-use crate::sys::{Call, process};
+use crate::sys::{Call, Errno, process};
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use prost::Message;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -87,7 +88,7 @@ impl Criu {
 
     fn ask(&self, request: &Request) -> Result<Response> {
         let mut worker = self.start()?;
-        let answer = worker.conversation.hold(request, &mut |_, _| Ok(()));
+        let answer = worker.conversation.hold(request, &mut |_: &Notify, _| Ok(()));
         let end = worker.finish();
         let answer = answer?;
         end?;
@@ -157,8 +158,23 @@ pub struct Conversation {
     socket: OwnedFd,
 }
 
-/// What is done when criu stops to tell something, perhaps with an open file. An error makes criu give up and take back.
-pub type Answer<'a> = dyn FnMut(&Notify, Option<OwnedFd>) -> Result<()> + 'a;
+/// Who has called criu.
+pub trait Caller {
+    /// Does what is to be done when criu stops to tell something, perhaps with an open file. An error makes criu give up
+    /// and take back.
+    fn answer(&mut self, notify: &Notify, file: Option<OwnedFd>) -> Result<()>;
+
+    /// What is readable when criu will not say anything any more, though it is there.
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl<F: FnMut(&Notify, Option<OwnedFd>) -> Result<()>> Caller for F {
+    fn answer(&mut self, notify: &Notify, file: Option<OwnedFd>) -> Result<()> {
+        self(notify, file)
+    }
+}
 
 impl Conversation {
     /// Over our end of a socket pair, whose other end a criu has.
@@ -176,12 +192,16 @@ impl Conversation {
     /// Sends the request, answers what criu tells on the way, and returns its final answer.
     ///
     /// # Errors
-    /// Criu failed (its own words, if it has some), is gone, or `answer` failed, whose error is the one told.
-    pub fn hold(&mut self, request: &Request, answer: &mut Answer) -> Result<Response> {
+    /// Criu failed (its own words, if it has some), is gone or stuck, or an answer failed, whose error is the one told.
+    pub fn hold(&mut self, request: &Request, caller: &mut dyn Caller) -> Result<Response> {
         self.say(request)?;
         let mut buffer = vec![0; LONGEST];
         let mut failed = None;
         loop {
+            if !self.is_heard(caller.watched())? {
+                let stuck = Refusal { errno: 0, message: Some("it waits for what it has killed".into()) };
+                return Err(failed.unwrap_or_else(|| stuck.into()));
+            }
             let (length, file) =
                 receive_message(self.socket.as_fd(), &mut buffer).call(|| "receive from criu".into())?;
             if length == 0 {
@@ -199,10 +219,25 @@ impl Conversation {
             let notify = response.notify.unwrap_or_default();
             // After the first failure criu is only heard out.
             if failed.is_none() {
-                failed = answer(&notify, file).err();
+                failed = caller.answer(&notify, file).err();
             }
             let success = Some(failed.is_none());
             self.say(&Request { kind: Kind::Notify as i32, notify_success: success, ..Request::default() })?;
+        }
+    }
+
+    /// Waits for criu's next word, or its end; false when what is watched says that nothing will come.
+    fn is_heard(&self, watched: Option<BorrowedFd>) -> Result<bool> {
+        let Some(watched) = watched else { return Ok(true) };
+        loop {
+            let mut fds = [self.socket.as_fd(), watched].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                result => {
+                    result.call(|| "poll".into())?;
+                    return Ok(fds[0].any().unwrap_or(false));
+                }
+            }
         }
     }
 
@@ -263,7 +298,7 @@ mod tests {
         say(&theirs, &Response { kind: Kind::Dump as i32, success: true, ..Default::default() });
         let mut heard = Vec::new();
         let request = Request { kind: Kind::Dump as i32, ..Request::default() };
-        ours.hold(&request, &mut |notify, _| {
+        ours.hold(&request, &mut |notify: &Notify, _| {
             heard.push(notify.script().to_owned());
             Ok(())
         })
@@ -278,7 +313,7 @@ mod tests {
         let (mut ours, theirs) = Conversation::pair().unwrap();
         say(&theirs, &Response { kind: Kind::Notify as i32, success: true, ..Default::default() });
         say(&theirs, &Response { kind: Kind::Restore as i32, success: false, ..Default::default() });
-        let error = ours.hold(&Request::default(), &mut |_, _| bail!("a hook")).unwrap_err();
+        let error = ours.hold(&Request::default(), &mut |_: &Notify, _| bail!("a hook")).unwrap_err();
         assert_eq!(error.to_string(), "a hook");
         receive(&theirs);
         assert_eq!(receive(&theirs).notify_success, Some(false));
@@ -289,11 +324,34 @@ mod tests {
         let (mut ours, theirs) = Conversation::pair().unwrap();
         let message = Some("no such task\n".into());
         say(&theirs, &Response { kind: Kind::Dump as i32, success: false, message, ..Default::default() });
-        let error = ours.hold(&Request::default(), &mut |_, _| Ok(())).unwrap_err();
+        let error = ours.hold(&Request::default(), &mut |_: &Notify, _| Ok(())).unwrap_err();
         assert_eq!(error.to_string(), "criu failed: no such task");
         receive(&theirs);
         drop(theirs);
-        assert!(ours.hold(&Request::default(), &mut |_, _| Ok(())).is_err());
+        assert!(ours.hold(&Request::default(), &mut |_: &Notify, _| Ok(())).is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_criu_that_will_say_nothing() {
+        struct Watching(OwnedFd);
+        impl Caller for Watching {
+            fn answer(&mut self, _: &Notify, _: Option<OwnedFd>) -> Result<()> {
+                Ok(())
+            }
+
+            fn watched(&self) -> Option<BorrowedFd<'_>> {
+                Some(self.0.as_fd())
+            }
+        }
+        let (mut ours, theirs) = Conversation::pair().unwrap();
+        let (end, other) = nix::unistd::pipe().unwrap();
+        drop(other);
+        // What it has said already is heard.
+        say(&theirs, &Response { kind: Kind::Notify as i32, success: true, ..Default::default() });
+        let error = ours.hold(&Request::default(), &mut Watching(end)).unwrap_err();
+        assert_eq!(error.to_string(), "criu failed: it waits for what it has killed");
+        receive(&theirs);
+        assert_eq!(receive(&theirs).notify_success, Some(true));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod query;
 mod record;
 pub mod restore;
 mod run;
+mod sentinel;
 mod start;
 pub mod storage;
 mod surroundings;

@@ -12,6 +12,7 @@ use super::foreground::Foreground;
 use super::images::{self, ImageArgs, Images};
 use super::notify::{self, Notifying, Relay};
 use super::record::Record;
+use super::sentinel::Sentinel;
 use super::storage::{self, AnonymousNames, Volumes};
 use super::surroundings::{Joined, cgroup_roots, check_namespaces, is_apart};
 use super::terminal::Terminal;
@@ -36,7 +37,7 @@ use crate::{clock, hooks, log, network, rdt};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The flags of `restore`.
@@ -89,13 +90,16 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<i32> {
         console: sockets.console.take(),
         helper: None,
         init: None,
+        sentinel: None,
         relay: None,
         foreground: None,
     };
     let done = restoring.restore(parts, &host, terminal);
-    let Restoring { record, helper, init, relay, foreground, .. } = restoring;
+    let Restoring { record, helper, init, sentinel, relay, foreground, .. } = restoring;
     if let Err(error) = done {
-        if let Some(Err(end)) = helper.map(|helper| helper.end()) {
+        // Both before the container's processes, which neither of them waits for.
+        let ends = [helper.map(|helper| helper.end()), sentinel.map(Sentinel::end)];
+        for end in ends.into_iter().flatten().filter_map(Result::err) {
             log::warn(format_args!("{}: after the failed restore: end criu: {end:#}", entry.id()));
         }
         if let (Some(_), Some(path)) = (&init, &args.create.pid_file) {
@@ -231,8 +235,26 @@ struct Restoring<'a> {
     helper: Option<InitProcess>,
     /// The restored process.
     init: Option<InitProcess>,
+    /// While criu would not tell that this process has died.
+    sentinel: Option<Sentinel>,
     relay: Option<Relay>,
     foreground: Option<Foreground>,
+}
+
+struct Answering<'a, 'b> {
+    restoring: &'a mut Restoring<'b>,
+    stage: &'a Path,
+    criu: i32,
+}
+
+impl criu::Caller for Answering<'_, '_> {
+    fn answer(&mut self, notify: &Notify, file: Option<OwnedFd>) -> Result<()> {
+        self.restoring.answer(notify, file, self.stage, self.criu)
+    }
+
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        self.restoring.sentinel.as_ref().map(Sentinel::as_fd)
+    }
 }
 
 impl Restoring<'_> {
@@ -262,7 +284,7 @@ impl Restoring<'_> {
             ..Request::default()
         };
         log::debug(format_args!("{}: criu is process {pid}: {:?}", plan.id, request.options));
-        conversation.hold(&request, &mut |notify, file| self.answer(notify, file, &stage, pid)).map_err(|error| {
+        conversation.hold(&request, &mut Answering { restoring: self, stage: &stage, criu: pid }).map_err(|error| {
             match error.downcast_ref::<criu::Refusal>() {
                 Some(_) => images.explain(error, LOG),
                 None => error,
@@ -380,7 +402,7 @@ impl Restoring<'_> {
         })
     }
 
-    /// What is done when criu stops to tell where it is.
+    /// What is done when criu stops to tell where it is; `criu` is its pid.
     fn answer(&mut self, notify: &Notify, file: Option<OwnedFd>, stage: &Path, criu: i32) -> Result<()> {
         log::debug(format_args!("{}: criu: {}", self.plan.id, notify.script()));
         match notify.script() {
@@ -391,7 +413,15 @@ impl Restoring<'_> {
                 let socket = socket.context("the image has a terminal: process.terminal is false in config.json")?;
                 socket::send_fd(socket.as_fd(), b"/dev/ptmx", master.as_fd())
             }
-            "post-restore" => self.publish(notify.pid(), stage, criu),
+            "post-restore" => {
+                self.publish(notify.pid(), stage, criu)?;
+                if self.plan.namespaces.pid == Namespace::New {
+                    self.sentinel = Some(Sentinel::beside(notify.pid())?);
+                }
+                Ok(())
+            }
+            // From now on the container's processes may end as they like.
+            "pre-resume" => self.sentinel.take().map_or(Ok(()), Sentinel::end),
             _ => Ok(()),
         }
     }
