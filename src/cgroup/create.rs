@@ -7,32 +7,31 @@ use super::record::{Membership, Record, Version, open_groups};
 use super::resources::{self, Layout, Settings, Standing, Write};
 use super::unit::Attachment;
 use super::update::refuse;
-use super::{apply, controllers, delegate, devices, parents, systemd};
+use super::{apply, systemd};
 use crate::host::{CgroupMode, Host};
 use crate::plan::resources::{Cgroup, Manager, Place, Policy, Resources};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
-use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 /// A cgroup that was looked for and not yet made.
 #[derive(Debug)]
 pub struct Intent {
-    record: Record,
-    groups: Vec<Group>,
-    need: Need,
-    settings: Settings,
-    owner: Option<u32>,
-    notes: Vec<String>,
+    pub(super) record: Record,
+    pub(super) groups: Vec<Group>,
+    pub(super) need: Need,
+    pub(super) settings: Settings,
+    pub(super) owner: Option<u32>,
+    pub(super) notes: Vec<String>,
     /// The systemd driver.
-    starter: Option<systemd::Starter>,
+    pub(super) starter: Option<systemd::Starter>,
 }
 
 /// What a refusal by the kernel means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
+pub(super) enum Need {
     Must,
     /// Nothing was asked for: rootless or nested use goes on without.
     IfAllowed,
@@ -41,13 +40,13 @@ enum Need {
 /// A cgroup with its limits written, which nobody is in yet.
 #[derive(Debug)]
 pub struct Created {
-    record: Record,
-    entry: Entry,
+    pub(super) record: Record,
+    pub(super) entry: Entry,
     /// Limits that are written when the process is in.
-    late: Vec<(Group, Write)>,
-    notes: Vec<String>,
+    pub(super) late: Vec<(Group, Write)>,
+    pub(super) notes: Vec<String>,
     /// What systemd and we do when there is a process.
-    attachment: Option<Box<Attachment>>,
+    pub(super) attachment: Option<Box<Attachment>>,
 }
 
 /// Finds the place of the cgroup and what of it is there already. Makes nothing.
@@ -207,107 +206,6 @@ impl Intent {
         }
         Ok(())
     }
-
-    /// Makes the directories and writes the limits. After an error everything that was made is gone.
-    pub fn create(mut self) -> Result<Created> {
-        let mut made = Vec::new();
-        match self.create_all(&mut made) {
-            Ok(created) => Ok(created),
-            Err(e) => {
-                for (index, path) in made.iter().rev() {
-                    let Some(group) = self.groups.get(*index) else { continue };
-                    // Nobody can be in it yet; what cannot be removed is not worth hiding the first error.
-                    let _ = unlinkat(group.root(), path, UnlinkatFlags::RemoveDir);
-                }
-                Err(e)
-            }
-        }
-    }
-
-    fn create_all(&mut self, made: &mut Vec<(usize, PathBuf)>) -> Result<Created> {
-        let mut created = Created {
-            record: Record::none(),
-            entry: Entry::default(),
-            late: Vec::new(),
-            notes: std::mem::take(&mut self.notes),
-            attachment: None,
-        };
-        if let Some(starter) = self.starter.take() {
-            return self.create_unit(created, starter, made);
-        }
-        let mut kept = Vec::new();
-        for (index, member) in self.record.hierarchies.iter().enumerate() {
-            let group = &self.groups[index];
-            let count = match parents::make(group, member.version, member.made, |path| made.push((index, path))) {
-                Ok(count) => count,
-                Err(e) if self.need == Need::IfAllowed && refused(&e) => {
-                    created.notes.push(format!("no cgroup in this hierarchy: {e:#}"));
-                    continue;
-                }
-                Err(e) => return Err(e),
-            };
-            kept.push(member.clone());
-            match member.version {
-                Version::V1 => prepare_v1(group, member, count)?,
-                Version::V2 => self.prepare_v2(group, member, &mut created.notes)?,
-            }
-            created.entry.add(group, member.version)?;
-            let writes = self.settings.writes.iter().filter(|w| w.hierarchy == index && !w.late);
-            apply::apply(group, writes, &mut created.notes)?;
-        }
-        for write in self.settings.writes.iter().filter(|w| w.late) {
-            created.late.push((self.groups[write.hierarchy].again()?, write.clone()));
-        }
-        created.record = Record { hierarchies: kept, ..self.record.clone() };
-        Ok(created)
-    }
-
-    /// What can be done before systemd is asked: where it uses v1, all hierarchies, of which it may know only some and
-    /// which may be the source of mounts.
-    fn create_unit(
-        &mut self,
-        mut created: Created,
-        starter: systemd::Starter,
-        made: &mut Vec<(usize, PathBuf)>,
-    ) -> Result<Created> {
-        for (index, member) in self.record.hierarchies.iter().enumerate() {
-            let group = &self.groups[index];
-            let count = parents::make(group, member.version, member.made, |path| made.push((index, path)))?;
-            if member.version == Version::V1 {
-                prepare_v1(group, member, count)?;
-                created.entry.add(group, Version::V1)?;
-            }
-        }
-        created.record = self.record.clone();
-        created.attachment = Some(Box::new(Attachment {
-            starter,
-            groups: std::mem::take(&mut self.groups),
-            versions: self.record.hierarchies.iter().map(|m| m.version).collect(),
-            settings: std::mem::take(&mut self.settings),
-            owner: self.owner,
-        }));
-        Ok(created)
-    }
-
-    fn prepare_v2(&self, group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<()> {
-        let whole = member.directory.is_empty();
-        if whole || !self.settings.controllers.is_empty() {
-            let welcome: &[&str] = if whole { &controllers::WELCOME } else { &[] };
-            controllers::enable(group, welcome, &self.settings.controllers, notes)?;
-        }
-        if self.settings.devices.is_none() && self.owner.is_none() {
-            return Ok(());
-        }
-        let directory = group.directory().call(|| format!("open {}", group.shown().display()))?;
-        if let Some(policy) = &self.settings.devices {
-            devices::attach(policy, directory.as_fd()).context("linux.resources.devices")?;
-        }
-        if let Some(owner) = self.owner {
-            delegate::give(directory.as_fd(), owner)
-                .with_context(|| format!("delegate {}", group.shown().display()))?;
-        }
-        Ok(())
-    }
 }
 
 /// A cgroup that is frozen or in use would make two containers act on each other (runtime-spec, control groups).
@@ -325,39 +223,6 @@ fn refuse_in_use(group: &Group) -> Result<()> {
             }
             Ok(_) | Err(Errno::ENOENT) => {}
             Err(e) => return Err(e).call(|| format!("read {shown}/{file}")),
-        }
-    }
-    Ok(())
-}
-
-fn refused(error: &anyhow::Error) -> bool {
-    matches!(crate::sys::errno_of(error), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT))
-}
-
-fn prepare_v1(group: &Group, member: &Membership, made: usize) -> Result<()> {
-    if made > 0 && member.has("cpuset") {
-        inherit_cpuset(group, made)?;
-    }
-    Ok(())
-}
-
-/// A new v1 cpuset is empty and takes no process until it has its parent's CPUs and memory nodes. So may that one be: of
-/// another container, which is being made at this moment.
-fn inherit_cpuset(group: &Group, made: usize) -> Result<()> {
-    let path: Vec<&Path> = group.path().ancestors().collect();
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let mut level = made;
-        let value = loop {
-            let from = path[level].join(file);
-            let value = group::read(group.root(), &from).call(|| format!("read /{}", from.display()))?;
-            if !value.trim_end().is_empty() || level + 1 == path.len() {
-                break value;
-            }
-            level += 1;
-        };
-        for to in path[..level].iter().rev().map(|p| p.join(file)) {
-            group::write(group.root(), &to, value.trim_end())
-                .call(|| format!("write {} to /{}", value.trim_end(), to.display()))?;
         }
     }
     Ok(())

@@ -4,7 +4,8 @@
 //! its hierarchy's root and never by a plain path. Knows plan types and syscalls, nothing of bundles or the store.
 //!
 //! The order that leaks nothing: [`intend`] (looks, makes nothing) → the caller stores [`Intent::record`] →
-//! [`Intent::create`] → clone into it → … → [`Record::remove`]. With systemd nothing can be made before there is a
+//! [`Intent::create`] → clone into it → … → [`Record::remove`]. Of a cgroup v1 only what init is born in must be there at
+//! the clone ([`Intent::begin`]); the rest can be made beside init's first steps ([`Begun::finish`]). With systemd nothing can be made before there is a
 //! process: there [`Created::attach`] follows the clone.
 
 mod apply;
@@ -16,6 +17,7 @@ mod entry;
 mod freeze;
 mod group;
 mod kill;
+mod make;
 mod oom;
 mod parents;
 mod place;
@@ -33,5 +35,6 @@ mod wait;
 pub use create::{Created, Intent, create, intend};
 pub use entry::{Entry, SubCgroup};
 pub use kill::Hold;
+pub use make::{Begun, Portion};
 pub use oom::{KillsAbove, OomEvent, OomWatch};
 pub use record::Record;

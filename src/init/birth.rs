@@ -57,6 +57,26 @@ impl Lineage {
     }
 }
 
+/// Who makes the container's network namespace, which takes longer than all other namespaces together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkMaker {
+    /// clone3, or unshare(2) along with others; or it is joined or shared.
+    WithOthers,
+    /// Init, before anything else and beside what the runtime still has to do.
+    InitFirst,
+}
+
+impl NetworkMaker {
+    /// `busy`: the runtime has something to do meanwhile.
+    pub fn of(namespaces: &Namespaces, lineage: Lineage, busy: bool) -> NetworkMaker {
+        let alone = namespaces.network == Namespace::New && namespaces.user == Namespace::Inherit;
+        match alone && lineage == Lineage::Child && busy {
+            true => NetworkMaker::InitFirst,
+            false => NetworkMaker::WithOthers,
+        }
+    }
+}
+
 /// Namespaces to join, opened by the runtime before the clone.
 #[derive(Debug)]
 pub struct Joins {
@@ -165,12 +185,15 @@ fn open_namespace(path: &Path, kind: &str) -> Result<OwnedFd> {
 ///
 /// With a user namespace only the pid namespace is made along with it: the others must belong to its root, who exists
 /// only after the id maps are written (an ipc namespace made before leaves mqueue to the overflow user).
-pub fn flags_at_clone(namespaces: &Namespaces) -> u64 {
+pub fn flags_at_clone(namespaces: &Namespaces, network: NetworkMaker) -> u64 {
     let pid = if namespaces.pid == Namespace::New { NEWPID } else { 0 };
     match namespaces.user {
         Namespace::New => NEWUSER | pid,
         Namespace::Join(_) => pid,
-        Namespace::Inherit => pid | later_namespaces(namespaces),
+        Namespace::Inherit => match network {
+            NetworkMaker::WithOthers => pid | later_namespaces(namespaces),
+            NetworkMaker::InitFirst => pid | later_namespaces(namespaces) & !NEWNET,
+        },
     }
 }
 
@@ -192,11 +215,12 @@ pub(super) fn be_born(init: &mut Init) -> Result<()> {
         clone_init(init)?;
         die_with_the_runtime()?;
     }
-    nix::unistd::setsid().call(|| "setsid".into())?;
-    if init.waits {
-        wait_for_go(&init.channel)?;
-    }
-    Ok(())
+    nix::unistd::setsid().call(|| "setsid".into()).map(drop)
+}
+
+/// The first thing of init, where it is that which makes it: the network namespace.
+pub(super) fn make_network() -> Result<()> {
+    ns::unshare(NEWNET).call(|| "unshare network".into())
 }
 
 pub(super) fn die_with_the_runtime() -> Result<()> {
@@ -212,7 +236,9 @@ fn clone_init(init: &Init) -> Result<()> {
     if let Some(pid) = &init.joins.pid {
         ns::setns(pid.as_fd(), NEWPID).call(|| "setns pid".into())?;
     }
-    match ns::clone3(flags_at_clone(&plan.namespaces), None, Parent::CallersParent).call(|| "clone3".into())? {
+    match ns::clone3(flags_at_clone(&plan.namespaces, NetworkMaker::WithOthers), None, Parent::CallersParent)
+        .call(|| "clone3".into())?
+    {
         Cloned::Child => Ok(()),
         Cloned::Parent { pid, .. } => {
             init.channel.tell_runtime(&FromInit::Born(pid))?;
@@ -322,8 +348,22 @@ mod tests {
             cgroup: Namespace::New,
             ..Namespaces::default()
         };
-        assert_eq!(flags_at_clone(&all), NEWPID | NEWNS | NEWIPC);
+        assert_eq!(flags_at_clone(&all, NetworkMaker::WithOthers), NEWPID | NEWNS | NEWIPC);
         all.user = Namespace::New;
-        assert_eq!(flags_at_clone(&all), NEWPID | NEWUSER);
+        assert_eq!(flags_at_clone(&all, NetworkMaker::WithOthers), NEWPID | NEWUSER);
+    }
+
+    #[test]
+    fn init_makes_its_network_where_it_owns_it_and_the_runtime_is_busy() {
+        let mut all = Namespaces { pid: Namespace::New, network: Namespace::New, ..Namespaces::default() };
+        assert_eq!(NetworkMaker::of(&all, Lineage::Child, false), NetworkMaker::WithOthers);
+        assert_eq!(NetworkMaker::of(&all, Lineage::Child, true), NetworkMaker::InitFirst);
+        assert_eq!(flags_at_clone(&all, NetworkMaker::WithOthers), NEWPID | NEWNET);
+        assert_eq!(flags_at_clone(&all, NetworkMaker::InitFirst), NEWPID);
+        all.network = join();
+        assert_eq!(NetworkMaker::of(&all, Lineage::Child, true), NetworkMaker::WithOthers);
+        all.network = Namespace::New;
+        all.user = Namespace::New;
+        assert_eq!(NetworkMaker::of(&all, Lineage::Child, true), NetworkMaker::WithOthers);
     }
 }

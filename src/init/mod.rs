@@ -12,7 +12,7 @@ pub mod restored;
 mod site;
 mod steps;
 
-pub use birth::{Joins, Lineage, flags_at_clone};
+pub use birth::{Joins, Lineage, NetworkMaker, flags_at_clone};
 pub use filter::Loadable;
 pub use launch::Passed;
 pub use steps::Step;
@@ -46,7 +46,8 @@ pub struct Init<'a> {
     pub progress: SharedWord,
     pub lineage: Lineage,
     pub joins: Joins,
-    pub cgroup: cgroup::Created,
+    pub cgroup: cgroup::Begun,
+    pub network: NetworkMaker,
     pub prepared: Prepared,
     pub labels: &'a Labels,
     /// The compiled filter.
@@ -55,7 +56,7 @@ pub struct Init<'a> {
     pub console_socket: Option<OwnedFd>,
     pub start: Start,
     pub passed: Passed,
-    /// The runtime has work to do before the first step (id maps, resctrl).
+    /// The runtime has work to do before init enters the cgroup (id maps, resctrl, the cgroup itself).
     pub waits: bool,
     /// Fds of the runtime that init must not keep; closed, without their owners' destructors, as the first thing.
     pub not_ours: Vec<RawFd>,
@@ -94,9 +95,18 @@ fn fail(channel: &Channel, at: &Progress, error: &anyhow::Error) -> ! {
 fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infallible> {
     let plan = init.plan;
     at.step(Step::Birth, || birth::be_born(&mut init))?;
+    if init.network == NetworkMaker::InitFirst {
+        at.step(Step::NetworkNamespace, || birth::make_network().and_then(|()| network::loopback_up()))?;
+    }
+    if init.waits {
+        at.step(Step::Runtime, || birth::wait_for_go(&init.channel))?;
+    }
     at.step(Step::Cgroup, || init.cgroup.enter_self())?;
+    if init.network == NetworkMaker::InitFirst {
+        at.step(Step::Mounts, || init.prepared.open_coming(plan))?;
+    }
     at.step(Step::Namespaces, || birth::enter_namespaces(&init))?;
-    at.step(Step::Network, || bring_up_network(&init))?;
+    at.step(Step::Network, || set_up_network(&init))?;
 
     // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
     drop((init.cgroup, init.joins));
@@ -156,8 +166,8 @@ fn ask(channel: &Channel, message: &FromInit) -> Result<()> {
     }
 }
 
-fn bring_up_network(init: &Init) -> Result<()> {
-    if init.plan.namespaces.network == Namespace::New {
+fn set_up_network(init: &Init) -> Result<()> {
+    if init.plan.namespaces.network == Namespace::New && init.network == NetworkMaker::WithOthers {
         network::loopback_up()?;
     }
     if !init.plan.net_devices.is_empty() {

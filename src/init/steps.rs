@@ -24,6 +24,8 @@ macro_rules! steps {
 
 steps! {
     Birth = "begin",
+    NetworkNamespace = "make the network namespace",
+    Runtime = "wait for the runtime",
     Cgroup = "enter the cgroup",
     Namespaces = "enter the namespaces",
     Network = "set up the network",

@@ -87,7 +87,7 @@ impl Root {
         let sources = match sources {
             Some(sources) => sources,
             // Before the next step, so that a slave source still has its master.
-            None => Sources::open(plan, &open, By::Path, Cloning::AtOnce)?,
+            None => Sources::open(plan, &open, &[], By::Path, Cloning::AtOnce)?,
         };
         let Sources { root: dir, trees, idmaps } = sources;
         if plan.root_change != RootChange::Chroot {

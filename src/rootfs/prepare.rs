@@ -18,7 +18,7 @@ use nix::sys::stat::fstat;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Directories that are open already, by the index of the mount in `plan.mounts` that they are the source of: no path
 /// leads to them a second time.
@@ -54,6 +54,8 @@ pub(super) enum Source {
     Tree(OwnedFd),
     /// Open, and cloned by the runtime when it is its turn (`order`).
     Place(OwnedFd),
+    /// Not there yet: init opens it, once it is.
+    Coming,
     /// It could not be opened, and is not indispensable: the error is told when it is its turn.
     Failed(anyhow::Error),
 }
@@ -64,7 +66,7 @@ impl Source {
         match std::mem::replace(self, Source::Nothing) {
             Source::Nothing => Ok(None),
             Source::Tree(tree) => Ok(Some(tree)),
-            Source::Place(_) => bail!("the source was not cloned"),
+            Source::Place(_) | Source::Coming => bail!("the source was not cloned"),
             Source::Failed(error) => Err(error),
         }
     }
@@ -76,14 +78,15 @@ impl Prepared {
     /// Before the clone; nothing is attached anywhere, and all of it vanishes with the fds. Fails with the place in
     /// the config where a source is missing, is not what it has to be, or the kernel refuses its attributes.
     pub fn open(plan: &Plan) -> Result<Prepared> {
-        Prepared::with_sources(plan, OpenSources::new(), Cloning::AtOnce)
+        Prepared::with_sources(plan, OpenSources::new(), &[], Cloning::AtOnce)
     }
 
-    /// As [`Prepared::open`], with the sources of some binds open already. Of what is cloned later, [`Prepared::rest`]
-    /// is to be kept until init has asked for it.
-    pub fn with_sources(plan: &Plan, open: OpenSources, cloning: Cloning) -> Result<Prepared> {
+    /// As [`Prepared::open`], with the sources of some binds open already, and those of others, which are `coming`
+    /// directories or in them, left to [`Prepared::open_coming`]. Of what is cloned later, [`Prepared::rest`] is to be
+    /// kept until init has asked for it.
+    pub fn with_sources(plan: &Plan, open: OpenSources, coming: &[PathBuf], cloning: Cloning) -> Result<Prepared> {
         let limit = RaisedLimit::for_mounts(&plan.mounts)?;
-        let sources = match Sources::open(plan, &open, By::Fd, cloning) {
+        let sources = match Sources::open(plan, &open, coming, By::Fd, cloning) {
             Ok(sources) => Some(sources),
             Err(error) if may_not_clone(&error) => {
                 ensure_no_idmap(plan)?;
@@ -93,6 +96,15 @@ impl Prepared {
         };
         let needs_user_namespace = plan.mounts.iter().any(|mount| of_container(mount).is_some());
         Ok(Prepared { sources, open, limit, needs_user_namespace })
+    }
+
+    /// In init, which sees the host's mounts still: opens the sources that were not there before.
+    pub fn open_coming(&mut self, plan: &Plan) -> Result<()> {
+        let Some(Sources { trees, idmaps, .. }) = &mut self.sources else { return Ok(()) };
+        for (index, source) in trees.iter_mut().enumerate().filter(|(_, s)| matches!(s, Source::Coming)) {
+            *source = as_required(&plan.mounts[index], open_source(plan, index, None, false, idmaps))?;
+        }
+        Ok(())
     }
 
     /// Whether [`Prepared::map_ids`] has anything to do.
@@ -123,7 +135,7 @@ impl Prepared {
 
 impl Sources {
     /// From the mounts of the caller's own namespace: the runtime's, or init's where the runtime could not.
-    pub fn open(plan: &Plan, opened: &OpenSources, by: By, cloning: Cloning) -> Result<Sources> {
+    pub fn open(plan: &Plan, opened: &OpenSources, coming: &[PathBuf], by: By, cloning: Cloning) -> Result<Sources> {
         let root = open_root(plan)?;
         let mut idmaps = idmap::Namespaces::default();
         let mut filesystem_before = false;
@@ -131,17 +143,27 @@ impl Sources {
             let opened = opened.get(&index).map(|fd| (fd.as_fd(), by));
             let later = cloning == Cloning::InTurn && filesystem_before && order::matters(plan, index);
             filesystem_before |= matches!(mount.op, MountOp::Fs(_));
-            match open_source(plan, index, opened, later, &mut idmaps) {
-                Ok(source) => Ok(source),
-                Err(error) if mount.requirement != Requirement::Must && !may_not_clone(&error) => {
-                    Ok(Source::Failed(error))
-                }
-                Err(error) => Err(error).with_context(|| at(mount)),
+            if is_coming(mount, coming) {
+                return Ok(Source::Coming);
             }
+            as_required(mount, open_source(plan, index, opened, later, &mut idmaps))
         };
         let trees = plan.mounts.iter().enumerate().map(&mut open).collect::<Result<_>>()?;
         Ok(Sources { root, trees, idmaps })
     }
+}
+
+/// A source that could not be opened is an error now or, if the mount is not indispensable, when it is its turn.
+fn as_required(mount: &Mount, source: Result<Source>) -> Result<Source> {
+    match source {
+        Err(error) if mount.requirement != Requirement::Must && !may_not_clone(&error) => Ok(Source::Failed(error)),
+        source => source.with_context(|| at(mount)),
+    }
+}
+
+fn is_coming(mount: &Mount, coming: &[PathBuf]) -> bool {
+    let MountOp::Bind(bind) = &mount.op else { return false };
+    coming.iter().any(|directory| bind.source.starts_with(directory))
 }
 
 /// `mounts[3] /data`: where an operation stands in the config, and its target.

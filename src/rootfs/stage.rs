@@ -73,7 +73,7 @@ impl Prepared {
             let tree = match source {
                 Source::Nothing => None,
                 Source::Tree(tree) => Some(tree),
-                Source::Place(_) => bail!("{}: the source was not cloned", at()),
+                Source::Place(_) | Source::Coming => bail!("{}: the source was not cloned", at()),
                 // Only what may be missing; criu says so if the container has had it.
                 Source::Failed(_) => None,
             };

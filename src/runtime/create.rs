@@ -4,9 +4,9 @@ use super::dialogue::{Death, Dialogue, InitProcess};
 use super::record::{HostMount, Record};
 use super::storage::{self, Volumes};
 use super::{Context, CreateArgs};
-use crate::cgroup::{self, KillsAbove};
+use crate::cgroup::{self, KillsAbove, Portion};
 use crate::host::Host;
-use crate::init::{self, Init, Joins, Lineage, Loadable, Passed, Start};
+use crate::init::{self, Init, Joins, Lineage, Loadable, NetworkMaker, Passed, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
 use crate::plan::resources::Limit;
@@ -25,7 +25,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a container that waits for `start`.
 ///
@@ -141,8 +141,7 @@ impl Creation {
     fn publish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
         trace::phase("make the container known");
         let pid = self.init.pid;
-        let start_time = store::start_time(pid).context("init died after it was ready")?;
-        self.entry.write_init(&InitRecord { pid, start_time })?;
+        self.entry.publish_init()?;
         if let Some(socket) = pidfd_socket {
             socket::send_fd(socket.as_fd(), b"pidfd", self.init.pidfd.as_fd()).context("--pidfd-socket")?;
         }
@@ -209,16 +208,23 @@ impl Making<'_> {
         if let Some(program) = &filter {
             self.entry.write_filter(program)?;
         }
+        let privileged = host.uid == 0;
+        let lineage = Lineage::of(&plan.namespaces, privileged);
+        let network = NetworkMaker::of(&plan.namespaces, lineage, intent.can_be_in_two());
         trace::phase("make the cgroup");
-        let mut cgroup = intent.create()?;
-        for note in cgroup.notes() {
-            log::debug(format_args!("{}: {note}", plan.id));
-        }
+        let cgroup = intent.begin(match network {
+            NetworkMaker::InitFirst => Portion::ForBirth,
+            NetworkMaker::WithOthers => Portion::All,
+        })?;
         trace::phase("open the mounts' sources");
-        // Only now: a mount of type cgroup has the container's own cgroup as its source.
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
-        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), Cloning::InTurn)?;
+        // A mount of type cgroup has the container's own cgroup as its source.
+        let coming: Vec<PathBuf> = match network {
+            NetworkMaker::InitFirst => self.record.cgroup.directories().map(|(_, path)| path).collect(),
+            NetworkMaker::WithOthers => Vec::new(),
+        };
+        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), &coming, Cloning::InTurn)?;
         if let (Some(rdt), Some((root, _))) = (&plan.intel_rdt, &self.record.intel_rdt) {
             rdt::Group::create(root, &plan.id, rdt)?;
         }
@@ -228,19 +234,18 @@ impl Making<'_> {
         };
         let progress = SharedWord::new().call(|| "mmap a shared page".into())?;
         let (ours, theirs) = Channel::pair()?;
-        let privileged = host.uid == 0;
         let new_user_namespace = plan.namespaces.user == Namespace::New;
         if privileged || !new_user_namespace {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
         }
         trace::phase("clone init");
-        let lineage = Lineage::of(&plan.namespaces, privileged);
         let waits = new_user_namespace
+            || network == NetworkMaker::InitFirst
             || plan.intel_rdt.is_some()
             || oom_score_adj(plan).is_some()
             || cgroup.waits_for_attach();
 
-        let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces) } else { 0 };
+        let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces, network) } else { 0 };
         let cloned = {
             let inside = PidNamespaceVisit::enter(joins.pid_around_clone(lineage).map(AsFd::as_fd))?;
             let cloned = ns::clone3(flags, cgroup.into_fd(), Parent::Caller).call(|| format!("clone3 {flags:#x}"))?;
@@ -258,6 +263,7 @@ impl Making<'_> {
                 lineage,
                 joins,
                 cgroup,
+                network,
                 prepared,
                 labels: &labels,
                 seccomp: plan.seccomp.as_ref().zip(filter.as_deref()).map(|(seccomp, program)| Loadable {
@@ -272,7 +278,7 @@ impl Making<'_> {
                 not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
             }),
         };
-        trace::phase("wait for init");
+        trace::phase("make the rest of the cgroup");
         drop((theirs, start, console));
         log::debug(format_args!("{}: init is process {pid}", plan.id));
         let dialogue = Dialogue::new(ours, progress);
@@ -280,6 +286,10 @@ impl Making<'_> {
         if lineage == Lineage::Grandchild {
             let born = dialogue.hear_birth(init)?;
             init = self.init.insert(born);
+        }
+        let mut cgroup = cgroup.finish()?;
+        for note in cgroup.notes() {
+            log::debug(format_args!("{}: {note}", plan.id));
         }
         if plan.cgroup.has_limits() {
             self.kills_above = KillsAbove::of(&self.record.cgroup)?;
@@ -296,8 +306,12 @@ impl Making<'_> {
         let mut userns = None;
         if waits {
             userns = prepare_init(plan, &self.record, init, &host, &prepared)?;
-            dialogue.channel.tell_init(ToInit::Go)?;
+            dialogue.let_go_on(init)?;
         }
+        trace::phase("wait for init");
+        // While it works.
+        let start_time = store::start_time(init.pid).context("init is gone")?;
+        self.entry.write_init(&InitRecord { pid: init.pid, start_time })?;
         drop(joins);
         dialogue.until_ready(plan, init, prepared.rest(userns))?;
         Ok(dialogue)

@@ -60,6 +60,15 @@ impl Dialogue {
         }
     }
 
+    /// Tells init to go on; if it is gone, why.
+    pub fn let_go_on(&self, init: &InitProcess) -> Result<()> {
+        let told = self.channel.tell_init(ToInit::Go);
+        if told.is_err() {
+            self.hear(init)?;
+        }
+        told
+    }
+
     /// With an intermediate process: init's own, which that process has made as our child. Reaps the former.
     pub fn hear_birth(&self, intermediate: &InitProcess) -> Result<InitProcess> {
         let FromInit::Born(pid) = self.hear(intermediate)? else { bail!("a frame before init was born") };

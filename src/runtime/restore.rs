@@ -264,7 +264,7 @@ impl Restoring<'_> {
         let mut cgroup = self.make_cgroup(host, filter.as_deref())?;
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
-        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), Cloning::AtOnce)?;
+        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), &[], Cloning::AtOnce)?;
         // As the kernel's table of mounts will have it, without links.
         let stage = self.entry.make_directory(STAGE)?;
         let stage = std::fs::canonicalize(&stage).call(|| format!("realpath {}", stage.display()))?;
@@ -462,6 +462,7 @@ impl Restoring<'_> {
         self.entry.replace_record(&self.record)?;
         let start_time = store::start_time(pid).context("the restored process is gone")?;
         self.entry.write_init(&InitRecord { pid, start_time })?;
+        self.entry.publish_init()?;
         self.args.create.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, pid))
     }
 

@@ -190,12 +190,17 @@ impl Entry {
         }
     }
 
-    /// Writes init's identity. From here on the container is created.
+    /// Writes init's identity, which nobody sees before [`Entry::publish_init`].
     pub fn write_init(&self, init: &InitRecord) -> Result<()> {
-        self.write_new(INIT, init)
+        self.write_aside(INIT, init)
     }
 
-    /// Keeps the compiled seccomp filter for `exec`; before [`Entry::write_init`], which tells that it is whole.
+    /// Shows what [`Entry::write_init`] wrote. From here on the container is created.
+    pub fn publish_init(&self) -> Result<()> {
+        self.put_in_place(INIT)
+    }
+
+    /// Keeps the compiled seccomp filter for `exec`; before [`Entry::publish_init`], which tells that it is whole.
     pub fn write_filter(&self, program: &[u8]) -> Result<()> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(self.dir(), FILTER, flags, Mode::from_bits_truncate(0o600))
@@ -316,13 +321,22 @@ impl Entry {
     }
 
     fn write_new(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        self.write_aside(name, value)?;
+        self.put_in_place(name)
+    }
+
+    fn write_aside(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let temporary = format!(".{name}");
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(self.dir(), temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
             .call(|| format!("create {name} in the state directory"))?;
         let json = serde_json::to_vec(value).with_context(|| format!("serialise {name}"))?;
-        std::fs::File::from(file).write_all(&json).call(|| format!("write {name} in the state directory"))?;
-        // By a rename: nobody ever reads half a file.
+        std::fs::File::from(file).write_all(&json).call(|| format!("write {name} in the state directory"))
+    }
+
+    /// By a rename: nobody ever reads half a file.
+    fn put_in_place(&self, name: &str) -> Result<()> {
+        let temporary = format!(".{name}");
         nix::fcntl::renameat(self.dir(), temporary.as_str(), self.dir(), name)
             .call(|| format!("rename {name} in the state directory"))
     }
