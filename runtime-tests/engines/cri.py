@@ -2,8 +2,8 @@
 """A kubelet's calls to the Container Runtime Interface, as far as the tests make them: cri METHOD JSON prints JSON.
 
 Exec and Attach answer with an address. With a third word they are carried on there, and what came is printed as JSON. The
-word is a JSON string that is typed into the stream; if it begins with COLUMNSxROWS and a blank, the terminal first gets that
-size, as soon as something has come from it.
+word is a JSON string that is typed into the stream, its second and later lines one each time that something has come; if it
+begins with COLUMNSxROWS and a blank, the terminal first gets that size, as soon as something has come from it.
 
 gRPC is Debian's; the messages are spelled out here, so that nothing has to be generated.
 Each is a dict of field name to (number, kind); kind is a message, or s(tring), i(nteger), m(ap), and [kind] if repeated.
@@ -182,8 +182,9 @@ def stream(url, typed):
         pass
     size, blank, rest = typed.partition(" ")
     sized = blank and size.replace("x", "", 1).isdigit()
-    if typed and not sized:
-        connection.sendall(frame(0, typed.encode()))
+    lines = (rest if sized else typed).splitlines(keepends=True)
+    if lines and not sized:
+        connection.sendall(frame(0, lines.pop(0).encode()))
     came = {1: b"", 2: b"", 3: b""}
     try:
         while True:
@@ -195,14 +196,18 @@ def stream(url, typed):
             data = read_exactly(answers, length)
             if kind & 15 == 8:
                 break
-            if kind & 15 in (0, 1, 2) and data:
-                came[data[0]] += data[1:]
-            if sized and came[1]:
+            if kind & 15 not in (0, 1, 2) or not data:
+                continue
+            came[data[0]] += data[1:]
+            if data[0] not in (1, 2) or len(data) == 1:
+                continue
+            if sized:
                 # The terminal is there now; before, its size would be lost.
                 columns, rows = (int(number) for number in size.split("x"))
                 connection.sendall(frame(4, json.dumps({"Width": columns, "Height": rows}).encode()))
-                connection.sendall(frame(0, rest.encode()))
                 sized = False
+            if lines:
+                connection.sendall(frame(0, lines.pop(0).encode()))
     except EOFError:
         pass
     status = json.loads(came[3] or b"{}")

@@ -20,12 +20,22 @@ printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n' >$
 printf 'root:x:0:\nuser:x:1000:\nmore:x:2000:user\n' >$root/etc/group
 echo page >$root/var/www/index.html
 tar -C $root -cf box.tar .
-# Types at a terminal: nothing, here. What `script` shows of the end of its input is left out.
+# Somebody at a terminal, who presses Enter after each line that is shown. The input does not end: containerd closes a
+# container's terminal with it, and what is said from then on is lost.
 cat >bin/terminal <<'END'
 #!/bin/sh
-out=$(script -qec "$1" /dev/null </dev/null)
+place=$(mktemp -d)
+mkfifo "$place/typed" "$place/shown"
+exec 3<>"$place/typed"
+while IFS= read -r line || [ -n "$line" ]; do
+    line=$(printf %s "$line" | tr -d '\r')
+    [ -z "$line" ] || { printf '%s\n' "$line"; echo >&3; }
+done <"$place/shown" >"$place/seen" &
+script -qec "$1" /dev/null <&3 >"$place/shown"
 code=$?
-printf '%s\n' "$out" | sed 's/\^@//g; s/\r//g; /^$/d'
+wait
+cat "$place/seen"
+rm -r "$place"
 exit $code
 END
 chmod 755 bin/terminal

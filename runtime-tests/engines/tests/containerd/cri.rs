@@ -154,7 +154,7 @@ pub fn exec_stream(s: &Session) -> Check {
 pub fn exec_stream_with_a_terminal(s: &Session) -> Check {
     let pod = Pod::new(s, sandbox_config(false))?;
     let id = pod.container("sleep 1000", &json!({}))?;
-    let script = "tty; read line; sleep 1; stty size; echo $line";
+    let script = "tty; read line; until stty size 2>/dev/null | grep 33; do sleep 0.1; done; echo $line";
     let request = json!({ "container_id": id, "cmd": ["sh", "-c", script], "tty": 1, "stdin": 1, "stdout": 1 });
     let came = streams(s, "Exec", &request, "99x33 typed\n")?;
     // What is typed is echoed.
@@ -175,17 +175,17 @@ pub fn exec_stream_of_a_missing_program(s: &Session) -> Check {
 
 pub fn attach(s: &Session) -> Check {
     let pod = Pod::new(s, sandbox_config(false))?;
-    let id = pod.container("read line; echo heard $line; sleep 0.5; exit 6", &json!({ "stdin": 1 }))?;
+    let id = pod.container("read line; echo heard $line; read line; exit 6", &json!({ "stdin": 1 }))?;
     let request = json!({ "container_id": id, "stdin": 1, "stdout": 1, "stderr": 1 });
-    let came = streams(s, "Attach", &request, "a word\n")?;
+    let came = streams(s, "Attach", &request, "a word\nenough\n")?;
     same(&json!("heard a word\n"), &came["stdout"])?;
     pod.becomes(&id, 2, 6)
 }
 
 pub fn stop(s: &Session) -> Check {
     let pod = Pod::new(s, sandbox_config(false))?;
-    let id = pod.container("trap 'exit 6' TERM; while :; do sleep 0.1; done", &json!({}))?;
-    s.aside("sleep 0.5")?;
+    let id = pod.container("trap 'exit 6' TERM; echo up; while :; do sleep 0.1; done", &json!({}))?;
+    pod.log("stdout F up")?;
     call(s, "StopContainer", &json!({ "container_id": id, "timeout": 10 }))?;
     pod.becomes(&id, 2, 6)?;
     let id = pod.container("trap '' TERM; while :; do sleep 0.1; done", &json!({ "metadata": { "name": "two" } }))?;

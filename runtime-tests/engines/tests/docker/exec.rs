@@ -32,7 +32,10 @@ pub fn not_executable(s: &Session) -> Check {
 pub fn terminal(s: &Session) -> Check {
     idle(s)?;
     s.is("terminal 'docker exec -it box1 tty'", "/dev/pts/0")?;
-    s.is("terminal 'stty rows 33 cols 99; docker exec -it box1 sh -c \"sleep 1; stty size\"'", "33 99")
+    s.is(
+        "terminal 'stty rows 33 cols 99; docker exec -it box1 sh -c \"until stty size 2>/dev/null | grep 33; do sleep 0.1; done\"'",
+        "33 99",
+    )
 }
 
 pub fn user(s: &Session) -> Check {
@@ -78,6 +81,6 @@ pub fn many_in_parallel(s: &Session) -> Check {
 
 pub fn end_with_the_container(s: &Session) -> Check {
     idle(s)?;
-    s.fails("(sleep 1; docker kill box1 >/dev/null) & docker exec box1 sleep 500; code=$?; wait; exit $code", 137, "")
-        .map(drop)
+    let kill = "(until docker top box1 | grep -q 'sleep 500'; do sleep 0.1; done; docker kill box1 >/dev/null)";
+    s.fails(&format!("{kill} & docker exec box1 sleep 500; code=$?; wait; exit $code"), 137, "").map(drop)
 }

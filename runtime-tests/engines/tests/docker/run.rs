@@ -39,7 +39,8 @@ pub fn terminal(s: &Session) -> Check {
 }
 
 pub fn terminal_size(s: &Session) -> Check {
-    s.is("terminal 'stty rows 33 cols 99; docker run --rm -it box sh -c \"sleep 1; stty size\"'", "33 99")
+    let shown = "sh -c \"until stty size 2>/dev/null | grep 33; do sleep 0.1; done\"";
+    s.is(&format!("terminal 'stty rows 33 cols 99; docker run --rm -it box {shown}'"), "33 99")
 }
 
 pub fn missing_program(s: &Session) -> Check {

@@ -16,7 +16,7 @@ pub fn exit_codes(s: &Session) -> Check {
 
 pub fn terminal(s: &Session) -> Check {
     // As in `run::terminal`.
-    s.is("terminal \"anna 'podman run --rm -it --net=none box sh -c \\\"tty; sleep 1\\\"'\"", "/dev/pts/0")
+    s.is("terminal \"anna 'podman run --rm -it --net=none box sh -c \\\"tty; read line\\\"'\"", "/dev/pts/0")
 }
 
 pub fn network(s: &Session) -> Check {
