@@ -423,7 +423,7 @@ impl Case {
     /// What is left of the container now, after giving dying processes a moment.
     pub fn leaks(&self) -> Vec<String> {
         let mut left = Vec::new();
-        waiting::until(Duration::from_secs(3), || {
+        waiting::until(Duration::from_secs(10), || {
             left = leaks::all(&self.token, &self.state_root(), &self.id, &self.host_mounts.borrow());
             left.is_empty().then_some(())
         });

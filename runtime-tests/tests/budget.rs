@@ -11,7 +11,7 @@ fn trace(case: &Case, command: &Command) -> Vec<Call> {
     let _ = std::fs::remove_file(case.path("trace"));
     case.finish(traced(command, &[], &case.path("trace"))).ok();
     // The tracer, which runs aside, may still be writing.
-    let done = runtime_tests::waiting::until(std::time::Duration::from_secs(5), || {
+    let done = runtime_tests::waiting::until(runtime_tests::command::LIMIT, || {
         let text = case.read("trace");
         let first = text.split(' ').next().unwrap_or_default().to_owned();
         text.lines().any(|l| l.starts_with(&format!("{first} ")) && l.contains("exit_group(")).then_some(())

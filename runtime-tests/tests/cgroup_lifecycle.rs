@@ -178,7 +178,7 @@ fn cgroups_made_by_the_container_itself_go_too() {
     let mut case = Case::new();
     case.namespace("cgroup").mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev"]);
     case.script(&format!(
-        "cd /sys/fs/cgroup/{name} && mkdir -p mine/deeper && sleep 1000 & cd /sys/fs/cgroup/{name}; sleep 0.2
+        "cd /sys/fs/cgroup/{name} && mkdir -p mine/deeper; sleep 1000 &
          echo $! > mine/deeper/cgroup.procs && echo made; exec probe pause"
     ));
     let started = case.create_and_start();

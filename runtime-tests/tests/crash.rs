@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use runtime_tests::strace::{calls, counts, sample, traced};
-use runtime_tests::{Case, json, needs, waiting};
+use runtime_tests::{Case, command, json, needs, waiting};
 use std::time::Duration;
 
 fn case() -> Case {
@@ -74,13 +74,13 @@ fn init_dies_with_its_creator() {
     let script = format!("cat >{marker}.new; mv {marker}.new {marker}; sleep 1000");
     case.set("/hooks/createRuntime", json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]));
     let running = case.start_command(case.bundle_command("create", &[]));
-    waiting::until(Duration::from_secs(10), || case.dir.join("marker").exists().then_some(())).expect("the hook runs");
+    waiting::until(command::LIMIT, || case.dir.join("marker").exists().then_some(())).expect("the hook runs");
     let state: serde_json::Value = serde_json::from_str(&case.read("marker")).expect("the state");
     let pid = state["pid"].as_i64().expect("a pid") as i32;
     assert!(runtime_tests::leaks::alive(pid));
     running.signal(Signal::SIGKILL);
     running.finish();
-    let gone = waiting::until(Duration::from_secs(5), || (!runtime_tests::leaks::alive(pid)).then_some(()));
+    let gone = waiting::until(command::LIMIT, || (!runtime_tests::leaks::alive(pid)).then_some(()));
     assert!(gone.is_some(), "init lives on without its creator");
     let status = case.invoke(&["state", &case.id]);
     if status.succeeded() {

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runtime_tests::strace::{calls, counts, sample, traced};
 use runtime_tests::unprivileged::{self, USER};
-use runtime_tests::{Case, Facts, json, leaks, needs, waiting};
+use runtime_tests::{Case, Facts, command, json, leaks, needs, waiting};
 use std::fs;
 use std::time::Duration;
 
@@ -198,9 +198,9 @@ fn killed_at_each_syscall() {
     let points = sample(&counts, 60);
     for (name, when) in &points {
         let injection = format!("inject={name}:signal=KILL:when={when}");
-        case.start_command(traced(&command(), &["-e", &injection], &output)).finish_within(Duration::from_secs(20));
+        case.start_command(traced(&command(), &["-e", &injection], &output)).finish();
         let mut left = Vec::new();
-        waiting::until(Duration::from_secs(3), || {
+        waiting::until(command::LIMIT, || {
             left = leaks::processes(&case.token);
             left.retain(|(_, line)| !line.contains("probe pause") && !line.contains("strace"));
             left.is_empty().then_some(())
@@ -227,7 +227,7 @@ fn killed_at_any_time() {
         let left = leaks::processes(&case.token);
         left.iter().all(|(_, line)| line.contains("probe pause")).then_some(())
     };
-    assert!(waiting::until(Duration::from_secs(3), gone).is_some(), "{:?}", leaks::processes(&case.token));
+    assert!(waiting::until(command::LIMIT, gone).is_some(), "{:?}", leaks::processes(&case.token));
 }
 
 /// Each system call of the runtime fails once: `exec` fails with a reason or works, and the container goes on.
@@ -247,7 +247,7 @@ fn each_syscall_fails_once() {
     for (name, when) in sample(&counts, 60) {
         let injection = format!("inject={name}:error=EIO:when={when}");
         let traced = traced(&command(), &["-e", &injection], &output);
-        let out = case.start_command(traced).finish_within(Duration::from_secs(20));
+        let out = case.start_command(traced).finish();
         let worked = out.succeeded() && out.stdout == "worked\n";
         // The program of the container may have met it too, or the message of the error.
         let failed = !out.succeeded() && (!out.stderr.is_empty() || out.code() < 128 || name == "write");

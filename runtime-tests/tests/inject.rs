@@ -3,9 +3,8 @@
 //! A sample of the points by default; every one with `RUNTIME_TESTS_FULL=1`.
 
 use runtime_tests::strace::{calls, counts, sample, traced};
-use runtime_tests::{Case, json, needs, waiting};
+use runtime_tests::{Case, command, json, needs, waiting};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Before main, memory itself, or without an error in their manual: nothing can be said when these fail.
 const BEYOND_REACH: [&str; 34] = [
@@ -81,7 +80,7 @@ fn verdict(case: &Case, name: &str, when: u32) -> Option<String> {
         return None;
     }
     let command = traced(&case.bundle_command("create", &[]), &["-e", &injection], &output);
-    let outcome = case.start_command(command).finish_within(Duration::from_secs(20));
+    let outcome = case.start_command(command).finish();
     let message = outcome.stderr.trim();
     let trace = case.read("trace");
     let injected: Vec<&str> = trace.lines().filter(|l| l.contains("(INJECTED)")).collect();
@@ -118,7 +117,7 @@ fn verdict(case: &Case, name: &str, when: u32) -> Option<String> {
 
 /// Whether there is a created container, or one whose init died after the end of create.
 fn is_container(case: &Case) -> bool {
-    let settled = waiting::until(Duration::from_secs(3), || {
+    let settled = waiting::until(command::LIMIT, || {
         let state = case.invoke(&["state", &case.id]);
         let status = if state.succeeded() { state.json()["status"].clone() } else { json!(null) };
         (status == "created" || status == "stopped").then_some(())

@@ -243,7 +243,7 @@ fn kill_all_reaches_every_process_without_a_pid_namespace() {
     assert!(alive(child));
     case.invoke(&["kill", "--all", &case.id, "KILL"]).ok();
     case.wait_for_status("stopped");
-    let gone = runtime_tests::waiting::until(std::time::Duration::from_secs(5), || (!alive(child)).then_some(()));
+    let gone = runtime_tests::waiting::until(runtime_tests::command::LIMIT, || (!alive(child)).then_some(()));
     assert!(gone.is_some(), "process {child} lives on");
     case.delete().ok();
     case.assert_nothing_left();
