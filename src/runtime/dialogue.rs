@@ -63,7 +63,8 @@ impl Dialogue {
     /// Tells init to go on; if it is gone, why.
     pub fn let_go_on(&self, init: &InitProcess) -> Result<()> {
         let told = self.channel.tell_init(ToInit::Go);
-        if told.is_err() {
+        // One that is there waits for what could not be said.
+        if told.is_err() && self.channel.is_closed()? {
             self.hear(init)?;
         }
         told
