@@ -10,6 +10,7 @@ use super::{Problem, options};
 use crate::host::Host;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,7 +90,7 @@ pub(super) fn plan(
     spec: &Spec,
     namespaces: &Namespaces,
     host: &Host,
-    taken: &[&Path],
+    taken: &[&OsStr],
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<String>,
 ) -> Vec<Mount> {
@@ -103,7 +104,7 @@ pub(super) fn plan(
     };
     let mut mounts = Vec::new();
     if !of_host {
-        let given = |path: &Path| taken.contains(&path) || configured.iter().any(|d| d.path == path);
+        let given = |path: &Path| taken.contains(&path.as_os_str()) || configured.iter().any(|d| d.path == path);
         for (path, major, minor) in DEFAULTS.iter().filter(|(path, ..)| !given(Path::new(path))) {
             let make = make(Path::new(path), DeviceKind::Char);
             let device =
@@ -115,7 +116,7 @@ pub(super) fn plan(
         if path == Path::new(PTMX) || of_host && is_beneath(&path, Path::new(DEV)) {
             continue;
         }
-        if let Some(index) = taken.iter().position(|target| *target == path) {
+        if let Some(index) = taken.iter().position(|target| *target == path.as_os_str()) {
             warnings.push(format!("{place}: {} is left to mounts[{index}]", path.display()));
             continue;
         }

@@ -161,13 +161,12 @@ impl Root {
             .map_err(|e| diagnose::attach(e, tree.as_fd(), target.as_fd()))?;
         let path = &mount.target.path;
         // The directory in which a target has just been made cannot be under that target. Any other may be now.
-        let directory = path.parent().filter(|_| found == Found::Made);
-        self.parent.take_if(|last| Some(last.path.as_path()) != directory);
+        self.parent.take_if(|last| found != Found::Made || Some(last.path.as_path()) != path.parent());
         if readonly == Readonly::AtEnd {
             let kept = tree.try_clone().call(|| "dup a mount".into())?;
             self.readonly_at_end.push((path.clone(), kept));
         }
-        if path.parent().is_none() {
+        if mount.target.is_root() {
             // What was the root directory is under this now, and the walk from its fd would not see what covers it.
             self.dir = tree;
         }
@@ -217,8 +216,9 @@ const OVER_PROC: [&str; 10] = [
 /// Only a procfs may be what the container has at `/proc`, and almost nothing may be mounted inside it: programs, and
 /// we, write labels and sysctls to it and trust where these go (CVE-2019-16884, CVE-2019-19921).
 fn ensure_proc_is_safe(mount: &Mount, tree: Option<BorrowedFd>, target: BorrowedFd, found: Found) -> Result<()> {
+    let proc = Path::new("/proc");
     let path = &mount.target.path;
-    if path == Path::new("/proc") {
+    if path.as_os_str() == proc.as_os_str() {
         let is_proc = match (&mount.op, tree) {
             (MountOp::Fs(fs), _) => fs.fstype == "proc",
             (_, Some(tree)) => is_procfs(tree)?,
@@ -227,11 +227,12 @@ fn ensure_proc_is_safe(mount: &Mount, tree: Option<BorrowedFd>, target: Borrowed
         ensure!(is_proc, "\"/proc\" cannot be mounted because it is not of type proc");
         return Ok(());
     }
-    if OVER_PROC.iter().any(|allowed| path == Path::new(allowed)) {
+    let below = mount.target.is_in(proc);
+    if below && OVER_PROC.iter().any(|allowed| path.as_os_str() == *allowed) {
         return Ok(());
     }
     // Nothing can be made in a procfs.
-    let inside = path.starts_with("/proc") || (found == Found::There && is_procfs(target)?);
+    let inside = below || (found == Found::There && is_procfs(target)?);
     ensure!(!inside, "{:?} cannot be mounted because it is inside /proc", path.display().to_string());
     Ok(())
 }

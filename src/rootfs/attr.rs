@@ -130,7 +130,7 @@ pub fn readonly_at_end(plan: &Plan, index: usize) -> bool {
     let mount = &plan.mounts[index];
     let attr = match &mount.op {
         MountOp::Fs(fs) => &fs.attr,
-        MountOp::Bind(bind) if mount.target.path.parent().is_none() => &bind.attr,
+        MountOp::Bind(bind) if mount.target.is_root() => &bind.attr,
         _ => return false,
     };
     let inside = |path: &Path| path.starts_with(&mount.target.path);

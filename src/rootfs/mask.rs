@@ -31,7 +31,7 @@ impl Root {
         match mount.op {
             MountOp::Mask => self.cover(target.as_fd()),
             // The root itself: a mount on it would not be the root that we go on with.
-            _ if path.parent().is_none() => attr::make_readonly(self.dir.as_fd()).call(|| "mount_setattr +ro".into()),
+            _ if mount.target.is_root() => attr::make_readonly(self.dir.as_fd()).call(|| "mount_setattr +ro".into()),
             MountOp::ReadOnly => make_readonly(target.as_fd()),
             _ => bail!("not a masked or read-only path"),
         }

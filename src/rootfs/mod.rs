@@ -1,8 +1,9 @@
 //! The root filesystem: carries out the plan's mounts by fd, from opening the sources to pivot_root.
 //!
-//! [`Prepared`] is the runtime's part, before the clone: the sources as detached trees, or open, to be cloned when it is
-//! their turn ([`Outstanding`]). [`Root`] is init's: it attaches them inside the root filesystem, whose fd is the only way to any path of the container. A path is resolved once; from
-//! then on its fd is used (CVE-2021-30465, CVE-2025-52881). Knows nothing of processes, cgroups or sockets.
+//! [`Prepared`] is the runtime's part, before the clone: the sources as detached trees, but for those that are cloned when
+//! it is their turn ([`Outstanding`]). [`Root`] is init's: it attaches them inside the root filesystem, whose fd is the only
+//! way to any path of the container. A path is resolved once; from then on its fd is used (CVE-2021-30465, CVE-2025-52881).
+//! Knows nothing of processes, cgroups or sockets.
 
 mod attach;
 mod attr;
@@ -120,7 +121,7 @@ impl Root {
         let _umask = Umask::none();
         for index in 0..plan.mounts.len() {
             let mount = &plan.mounts[index];
-            if matches!(self.sources[index], Source::Place(_)) {
+            if matches!(self.sources[index], Source::InTurn(_)) {
                 order::take_turn(plan, &mut self.sources, index, supply).with_context(|| prepare::at(mount))?;
             }
             let done = self.carry_out(plan, index, warn);

@@ -1,9 +1,8 @@
 //! The config's order in the kernel's table of mounts.
 //!
 //! Since Linux 6.8, `/proc/<pid>/mountinfo` is sorted by id, and a mount has its id from when it is cloned or made, not
-//! from when it is attached. Filesystems are made by init, in its namespaces; so a bind that is listed behind one is
-//! opened before the clone as every source is, but cloned when init gets to it and asks: by the runtime, for a mount can
-//! only be cloned in the namespace that it is in. One question answers for all binds up to the next filesystem.
+//! from when it is attached. Filesystems are made by init, in its namespaces; so a bind that is listed behind one is cloned
+//! when init gets to it and asks: by the runtime, for a mount can only be cloned in the namespace that it is in. One question answers for all binds up to the next filesystem.
 
 use super::prepare::{self, RaisedLimit, Source};
 use super::{attr, idmap};
@@ -34,7 +33,7 @@ pub(super) fn matters(plan: &Plan, index: usize) -> bool {
 fn turn(plan: &Plan, sources: &[Source], index: usize) -> Vec<usize> {
     (index..sources.len())
         .take_while(|&index| !matches!(plan.mounts[index].op, MountOp::Fs(_)))
-        .filter(|&index| matches!(sources[index], Source::Place(_)))
+        .filter(|&index| matches!(sources[index], Source::InTurn(_)))
         .take(AT_MOST)
         .collect()
 }
@@ -72,7 +71,7 @@ impl Outstanding {
         userns: Option<OwnedFd>,
         limit: Option<RaisedLimit>,
     ) -> Outstanding {
-        for source in sources.iter_mut().filter(|source| !matches!(source, Source::Place(_))) {
+        for source in sources.iter_mut().filter(|source| !matches!(source, Source::InTurn(_))) {
             *source = Source::Nothing;
         }
         Outstanding { sources, idmaps, userns, _limit: limit }
@@ -90,12 +89,12 @@ impl Outstanding {
 
     fn clone_one(&mut self, plan: &Plan, index: usize) -> Result<OwnedFd> {
         let mount = &plan.mounts[index];
-        let (MountOp::Bind(bind), Source::Place(place)) =
+        let (MountOp::Bind(bind), Source::InTurn(opened)) =
             (&mount.op, std::mem::replace(&mut self.sources[index], Source::Nothing))
         else {
             bail!("no bind that waits for its turn");
         };
-        let opened = Some((place.as_fd(), prepare::By::Fd));
+        let opened = opened.as_ref().map(|fd| (fd.as_fd(), prepare::By::Fd));
         let tree = prepare::open_bind(bind, opened, attr::readonly_at_end(plan, index), &mut self.idmaps)?;
         if let Some(map) = prepare::of_container(mount) {
             let userns = self.userns.as_ref().context("the container's user namespace is not open")?;

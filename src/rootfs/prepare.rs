@@ -52,8 +52,8 @@ pub(super) enum Source {
     /// It needs nothing, or has been carried out.
     Nothing,
     Tree(OwnedFd),
-    /// Open, and cloned by the runtime when it is its turn (`order`).
-    Place(OwnedFd),
+    /// Cloned by the runtime when it is its turn (`order`); what of it is open already.
+    InTurn(Option<OwnedFd>),
     /// Not there yet: init opens it, once it is.
     Coming,
     /// It could not be opened, and is not indispensable: the error is told when it is its turn.
@@ -66,7 +66,7 @@ impl Source {
         match std::mem::replace(self, Source::Nothing) {
             Source::Nothing => Ok(None),
             Source::Tree(tree) => Ok(Some(tree)),
-            Source::Place(_) | Source::Coming => bail!("the source was not cloned"),
+            Source::InTurn(_) | Source::Coming => bail!("the source was not cloned"),
             Source::Failed(error) => Err(error),
         }
     }
@@ -163,7 +163,10 @@ fn as_required(mount: &Mount, source: Result<Source>) -> Result<Source> {
 
 fn is_coming(mount: &Mount, coming: &[PathBuf]) -> bool {
     let MountOp::Bind(bind) = &mount.op else { return false };
-    coming.iter().any(|directory| bind.source.starts_with(directory))
+    // Both as the plan has them, without `.` and double slashes: the bytes tell.
+    let source = bind.source.as_os_str().as_bytes();
+    let is_in = |rest: &[u8]| rest.is_empty() || rest[0] == b'/';
+    coming.iter().any(|directory| source.strip_prefix(directory.as_os_str().as_bytes()).is_some_and(is_in))
 }
 
 /// `mounts[3] /data`: where an operation stands in the config, and its target.
@@ -245,7 +248,9 @@ fn open_source(
         MountOp::Bind(bind) => {
             make(&bind.idmap)?;
             if later {
-                return open_place(bind, opened.map(|(fd, _)| fd)).map(Source::Place);
+                let again = |(fd, _): (BorrowedFd, By)| fd.try_clone_to_owned();
+                let again = opened.map(again).transpose().call(|| format!("dup {}", bind.source.display()))?;
+                return Ok(Source::InTurn(again));
             }
             open_bind(bind, opened, attr::readonly_at_end(plan, index), idmaps).map(Source::Tree)
         }
@@ -256,16 +261,6 @@ fn open_source(
         MountOp::Fs(fs) => make(&fs.idmap).map(|()| Source::Nothing),
         _ => Ok(Source::Nothing),
     }
-}
-
-/// What the source is, without a clone of it: looked up now, before anything of the container's is mounted.
-fn open_place(bind: &Bind, opened: Option<BorrowedFd>) -> Result<OwnedFd> {
-    if let Some(fd) = opened {
-        return fd.try_clone_to_owned().call(|| format!("dup {}", bind.source.display()));
-    }
-    open_tree_at_cwd(bind.source.as_os_str().as_bytes(), 0)
-        .call(|| format!("open_tree {}", bind.source.display()))
-        .map_err(|e| diagnose::source(e, &bind.source))
 }
 
 /// How a source that is open already is cloned.

@@ -73,7 +73,7 @@ impl Prepared {
             let tree = match source {
                 Source::Nothing => None,
                 Source::Tree(tree) => Some(tree),
-                Source::Place(_) | Source::Coming => bail!("{}: the source was not cloned", at()),
+                Source::InTurn(_) | Source::Coming => bail!("{}: the source was not cloned", at()),
                 // Only what may be missing; criu says so if the container has had it.
                 Source::Failed(_) => None,
             };
@@ -110,7 +110,7 @@ fn make_mount_points(plan: &Plan, root: BorrowedFd, trees: &[Option<OwnedFd>]) -
         let path = mount.target.path.as_path();
         let in_filesystem = filesystems.iter().any(|above| path.starts_with(above));
         let create = match &mount.op {
-            _ if in_filesystem || path.parent().is_none() => continue,
+            _ if in_filesystem || mount.target.is_root() => continue,
             MountOp::Bind(_) if tree.is_some() => mount.target.create,
             MountOp::Device(_) if tree.is_some() => CreateTarget::File,
             MountOp::Fs(_) => CreateTarget::Directory,

@@ -12,7 +12,7 @@ fn plan_on(config: Value, user: Namespace) -> Planned {
     let host = Host { kernel: (6, 12), ..Host::example() };
     let namespaces = Namespaces { user, ..Namespaces::default() };
     let targets: Vec<_> = spec.mounts().iter().flatten().map(|mount| clean(mount.destination())).collect();
-    let taken: Vec<_> = targets.iter().map(PathBuf::as_path).collect();
+    let taken: Vec<_> = targets.iter().map(|path| path.as_os_str()).collect();
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     let mounts = plan(&spec, &namespaces, &host, &taken, &mut problems, &mut warnings);
     Planned {

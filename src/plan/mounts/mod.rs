@@ -45,6 +45,18 @@ pub struct Target {
     pub symlinks: Symlinks,
 }
 
+impl Target {
+    /// It is `/`.
+    pub fn is_root(&self) -> bool {
+        self.path.as_os_str() == "/"
+    }
+
+    /// It is `dir`, a clean path, or strictly below.
+    pub fn is_in(&self, dir: &Path) -> bool {
+        self.path.as_os_str() == dir.as_os_str() || target::is_beneath(&self.path, dir)
+    }
+}
+
 /// What to make when the target is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -174,7 +186,7 @@ pub fn plan(
     for entry in &entries {
         mounts.append(&mut scene.plan(entry, problems, warnings));
     }
-    let taken: Vec<_> = entries.iter().map(|entry| entry.target.as_path()).collect();
+    let taken: Vec<_> = entries.iter().map(|entry| entry.target.as_os_str()).collect();
     mounts.append(&mut devices::plan(spec, namespaces, host, &taken, problems, warnings));
     check_masks(spec, problems);
     mounts
