@@ -7,6 +7,16 @@ fn run(flags: &str, words: &str) -> String {
     format!("ctr run --runc-binary /run/eng/bin/runc {flags} localhost/box:latest one {words}")
 }
 
+/// The same for words that say something, which may be lost if the container ends at once.
+fn told(flags: &str, words: &str) -> String {
+    format!("heard {}", run(&format!("--rm {flags}"), &format!("told {words}")))
+}
+
+/// `ctr task exec`, of words that say something.
+fn exec_told(flags: &str, words: &str) -> String {
+    format!("heard ctr task exec --exec-id e {flags} one told {words}")
+}
+
 fn idle(s: &Session, flags: &str) -> Check {
     s.aside(&run(&format!("-d {flags}"), "sleep 1000")).map(drop)
 }
@@ -14,11 +24,11 @@ fn idle(s: &Session, flags: &str) -> Check {
 const STATUS: &str = "ctr task ls | awk '$1 == \"one\" { print $3 }'";
 
 pub fn prints(s: &Session) -> Check {
-    s.is(&run("--rm", "echo hello"), "hello")
+    s.is(&told("", "echo hello"), "hello")
 }
 
 pub fn the_runtime_of_path(s: &Session) -> Check {
-    s.is("ctr run --rm localhost/box:latest one echo hello", "hello")
+    s.is("heard ctr run --rm localhost/box:latest one told echo hello", "hello")
 }
 
 pub fn exit_code(s: &Session) -> Check {
@@ -27,7 +37,7 @@ pub fn exit_code(s: &Session) -> Check {
 
 pub fn standard_input(s: &Session) -> Check {
     // ctr does not pass the end of its input on.
-    s.is(&format!("echo typed | {}", run("--rm", "sh -c 'read line; echo $line'")), "typed")
+    s.is(&format!("TYPED=typed {}", told("", "sh -c 'read line; echo $line'")), "typed")
 }
 
 pub fn terminal(s: &Session) -> Check {
@@ -45,7 +55,7 @@ pub fn missing_path(s: &Session) -> Check {
 pub fn an_error_leaves_nothing(s: &Session) -> Check {
     s.fails(&run("--mount type=bind,src=/no/such,dst=/mnt,options=rbind", "true"), 1, "/no/such")?;
     s.aside("ctr container rm one")?;
-    s.is(&run("--rm", "echo again"), "again")
+    s.is(&told("", "echo again"), "again")
 }
 
 pub fn detached_life(s: &Session) -> Check {
@@ -64,14 +74,14 @@ pub fn create_then_start(s: &Session) -> Check {
 
 pub fn exec(s: &Session) -> Check {
     idle(s, "--env A=1")?;
-    s.is("ctr task exec --exec-id e one sh -c 'echo $A; pwd'", "1\n/")?;
+    s.is(&exec_told("", "sh -c 'echo $A; pwd'"), "1\n/")?;
     s.fails("ctr task exec --exec-id e one sh -c 'exit 9'", 9, "")?;
-    s.is("echo typed | ctr task exec --exec-id e one sh -c 'read line; echo $line'", "typed")?;
+    s.is(&format!("TYPED=typed {}", exec_told("", "sh -c 'read line; echo $line'")), "typed")?;
     s.is(
-        "ctr task exec --exec-id e --user 1000:2000 --cwd /etc one sh -c 'id; pwd'",
+        &exec_told("--user 1000:2000 --cwd /etc", "sh -c 'id; pwd'"),
         "uid=1000(user) gid=2000(more) groups=2000(more)\n/etc",
     )
-    .or_else(|_| s.ok("ctr task exec --exec-id e --user 1000:2000 --cwd /etc one sh -c 'id; pwd'").map(drop))
+    .or_else(|_| s.ok(&exec_told("--user 1000:2000 --cwd /etc", "sh -c 'id; pwd'")).map(drop))
 }
 
 pub fn exec_with_a_terminal(s: &Session) -> Check {
@@ -130,7 +140,7 @@ pub fn pause_and_resume(s: &Session) -> Check {
     s.fails("ctr task exec --exec-id e one true", 1, "paused")?;
     s.is("ctr task resume one", "")?;
     s.is(STATUS, "RUNNING")?;
-    s.is("ctr task exec --exec-id e one echo again", "again")
+    s.is(&exec_told("", "echo again"), "again")
 }
 
 pub fn kill_while_paused(s: &Session) -> Check {
@@ -153,10 +163,10 @@ pub fn metrics(s: &Session) -> Check {
 
 pub fn limits(s: &Session) -> Check {
     s.is(
-        &run("--rm --memory-limit 33554432 --cpus 0.5 --net-host", "sh -c 'cat /proc/self/cgroup | grep -o memory:.*'"),
+        &told("--memory-limit 33554432 --cpus 0.5 --net-host", "sh -c 'cat /proc/self/cgroup | grep -o memory:.*'"),
         "memory:/default/one",
     )
-    .or_else(|_| s.ok(&run("--rm --memory-limit 33554432 --cpus 0.5", "grep memory /proc/self/cgroup")).map(drop))?;
+    .or_else(|_| s.ok(&told("--memory-limit 33554432 --cpus 0.5", "grep memory /proc/self/cgroup")).map(drop))?;
     idle(s, "--memory-limit 33554432 --cpus 0.5")?;
     s.is(
         "cat /sys/fs/cgroup/memory/default/one/memory.limit_in_bytes /sys/fs/cgroup/cpu/default/one/cpu.cfs_quota_us",
@@ -170,30 +180,33 @@ pub fn own_cgroup(s: &Session) -> Check {
 }
 
 pub fn read_only(s: &Session) -> Check {
-    s.has(&format!("{} 2>&1 || true", run("--rm --read-only", "touch /new")), "Read-only file system").map(drop)
+    s.has(&format!("{} 2>&1 || true", told("--read-only", "touch /new")), "Read-only file system").map(drop)
 }
 
 pub fn capabilities(s: &Session) -> Check {
-    s.ok(&run("--rm --cap-add CAP_SYS_TIME --cap-drop CAP_CHOWN", "grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status"))?;
-    s.ok(&run("--rm --seccomp", "grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status")).map(drop)
+    s.ok(&told("--cap-add CAP_SYS_TIME --cap-drop CAP_CHOWN", "grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status"))?;
+    s.ok(&told("--seccomp", "grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status")).map(drop)
 }
 
 pub fn host_network(s: &Session) -> Check {
-    s.ok(&run("--rm --net-host", "ls /sys/class/net")).map(drop)
+    s.ok(&told("--net-host", "ls /sys/class/net")).map(drop)
 }
 
 pub fn device(s: &Session) -> Check {
-    s.is(&run("--rm --device /dev/fuse", "sh -c ': </dev/fuse && echo opened'"), "opened")
+    s.is(&told("--device /dev/fuse", "sh -c ': </dev/fuse && echo opened'"), "opened")
 }
 
 pub fn bind(s: &Session) -> Check {
     s.write("dir/file", "host\n")?;
     let both = "--mount type=bind,src=$PWD/dir,dst=/dir,options=rbind:ro --mount type=tmpfs,src=tmpfs,dst=/fast,options=size=1m";
-    s.is(&run(&format!("--rm {both}"), "sh -c 'cat /dir/file; touch /dir/new 2>/dev/null || echo ro; df -k /fast | tail -1 | awk \"{print \\$2}\"'"), "host\nro\n1024")
+    s.is(&told(both, "sh -c 'cat /dir/file; touch /dir/new 2>/dev/null || echo ro; df -k /fast | tail -1 | awk \"{print \\$2}\"'"), "host\nro\n1024")
 }
 
 pub fn a_root_filesystem(s: &Session) -> Check {
-    s.is("ctr run --rm --rootfs --runc-binary /run/eng/bin/runc /run/eng/image one /bin/echo hello", "hello")
+    s.is(
+        "heard ctr run --rm --rootfs --runc-binary /run/eng/bin/runc /run/eng/image one /bin/told /bin/echo hello",
+        "hello",
+    )
 }
 
 /// The runtime's state goes away behind the engine's back: "container does not exist" must be no obstacle.
@@ -227,20 +240,20 @@ pub fn restore(s: &Session) -> Check {
 
 /// The runtime's own volumes.
 pub fn volume(s: &Session) -> Check {
-    let mount = "--rm --mount type=volume,src=data,dst=/data,options=rw";
-    s.is(&run(mount, "sh -c 'echo kept >/data/file'"), "")?;
-    s.is(&run(mount, "cat /data/file"), "kept")?;
+    let mount = "--mount type=volume,src=data,dst=/data,options=rw";
+    s.is(&run(&format!("--rm {mount}"), "sh -c 'echo kept >/data/file'"), "")?;
+    s.is(&told(mount, "cat /data/file"), "kept")?;
     s.is("runc volume ls", "DRIVER    VOLUME NAME\nlocal     data")?;
     s.is("cat /var/lib/rvol-runc/volumes/data/_data/file", "kept")?;
     s.has(
-        &format!("{} 2>&1 || true", run("--rm --mount type=volume,src=data,dst=/data,options=ro", "touch /data/new")),
+        &format!("{} 2>&1 || true", told("--mount type=volume,src=data,dst=/data,options=ro", "touch /data/new")),
         "Read-only file system",
     )?;
     s.is("runc volume rm data", "data")
 }
 
 pub fn volume_copies_up(s: &Session) -> Check {
-    s.is(&run("--rm --mount type=volume,src=site,dst=/var/www,options=rw", "cat /var/www/index.html"), "page")?;
+    s.is(&told("--mount type=volume,src=site,dst=/var/www,options=rw", "cat /var/www/index.html"), "page")?;
     s.is(&run("--rm --mount type=volume,src=bare,dst=/var/www,options=nocopy:ro", "ls /var/www"), "")?;
     s.is("runc volume rm site bare", "site\nbare")
 }
