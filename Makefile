@@ -15,7 +15,7 @@ BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build bundles demo test test-vm test-engines lint bench fuzz install deb clean help setup setup-test setup-vm setup-engines
+.PHONY: build bundles demo test test-vm test-engines lint bench hot fuzz install deb clean help setup setup-test setup-vm setup-engines
 
 build: setup ## the release binary (the default)
 	cargo build --release --locked
@@ -45,6 +45,11 @@ lint: setup-test ## format and lints only
 bench: build ## measure against runc and crun, where they are installed (BENCH="--runs 50 --list …")
 	cargo build --release --locked --package rvol-bench --bins
 	"$(dir $(BINARY))rvol-bench" $(BENCH)
+
+hot: ## write link/hot.ld anew, which says what commands touch of the binary (docs/performance.md); takes ten minutes
+	cargo rustc --release --locked --bin rvol-runc -- -C link-arg=-Wl,-Map,$(CURDIR)/target/rvol-runc.map
+	cargo run --release --locked --package rvol-bench --bin rvol-hot -- "$(BINARY)" target/rvol-runc.map >target/hot.ld
+	mv target/hot.ld link/
 
 fuzz: setup ## random input for what is read from others (nightly Rust; FUZZ_SECONDS=60 for each target)
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz

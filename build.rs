@@ -15,9 +15,10 @@ fn main() {
     // (docs/performance.md). Here and not as a relocation model, which would be for every test program too.
     println!("cargo::rustc-link-arg-bins=-no-pie");
     println!("cargo::rustc-link-arg-bins=-static");
-    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-        // What commands execute lies together: fewer pages are touched (docs/performance.md).
-        let script = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("link/hot-text.ld");
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_ENV", "gnu") {
+        // What commands touch lies together: fewer pages are mapped (docs/performance.md).
+        let script = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("link/hot.ld");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
         println!("cargo::rerun-if-changed={}", script.display());
     }

@@ -55,6 +55,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         deserialize_identifier();
     }
 
+    // A function for each type: what is not in a config (`vm`, `windows` …) does not lie between what is.
+    #[inline(never)]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -197,6 +199,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
         }
     }
 
+    #[inline(never)]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         self.access.next_value_seed(Strict(seed))
     }

@@ -7,6 +7,8 @@
 #[cfg(not(target_env = "gnu"))]
 compile_error!("std::env::args works without Rust's entry point with glibc only");
 
+use std::io::Write;
+
 // SAFETY: the one symbol of this name in the program, with the type that the C library calls.
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: std::ffi::c_int, _argv: *const *const std::ffi::c_char) -> std::ffi::c_int {
@@ -14,5 +16,8 @@ extern "C" fn main(_argc: std::ffi::c_int, _argv: *const *const std::ffi::c_char
         eprintln!("rvol-runc: take over the standard streams: {errno}");
         rvol_runc::sys::process::exit_now(1);
     }
-    std::process::exit(rvol_runc::cli::main())
+    let code = rvol_runc::cli::main();
+    // As Rust's own exit does. The C library's would look after its streams as well, which nobody has used.
+    let _ = std::io::stdout().flush();
+    rvol_runc::sys::process::exit_now(code)
 }
