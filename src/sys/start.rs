@@ -153,7 +153,8 @@ unsafe fn is_to_show_backtraces(envp: *const *const c_char) -> bool {
     // that differs.
     unsafe {
         while !(*entry).is_null() {
-            if c"RUST_".to_bytes().iter().enumerate().all(|(i, byte)| *(*entry).add(i) == byte.cast_signed()) {
+            let begins = |with: &[u8]| with.iter().enumerate().all(|(i, byte)| *(*entry).add(i) == byte.cast_signed());
+            if begins(b"RUST_BACKTRACE=") || begins(b"RUST_LIB_BACKTRACE=") {
                 return true;
             }
             entry = entry.add(1);
