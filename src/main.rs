@@ -7,3 +7,6 @@ mod entry;
 #[cfg(own_start)]
 #[path = "sys/start.rs"]
 mod start;
+
+#[global_allocator]
+static HEAP: rvol_runc::sys::heap::Blocks = rvol_runc::sys::heap::Blocks;
