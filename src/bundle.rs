@@ -10,7 +10,7 @@ mod strict;
 use crate::plan::{Problem, Problems};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, anyhow, bail};
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde::Deserialize;
@@ -111,7 +111,13 @@ fn config_in(dir: &Path) -> PathBuf {
 fn read(dir: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     let config = config_in(dir);
     let what = || format!("open bundle config {}", config.display());
-    let dir_fd = open(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).call(what)?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    // Mostly there is no link in it, and then it is what is to be found out.
+    let without_links = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let (dir_fd, has_links) = match openat2(AT_FDCWD, dir, without_links) {
+        Ok(dir_fd) => (dir_fd, false),
+        Err(_) => (open(dir, flags, Mode::empty()).call(what)?, true),
+    };
     // O_NONBLOCK: a FIFO in its place must not hold us up.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = openat(&dir_fd, "config.json", flags, Mode::empty()).call(what)?;
@@ -124,6 +130,9 @@ fn read(dir: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
         bail!("{}: {size} bytes, more than the limit of {MAX_SIZE}", what());
     }
     let text = read_whole(&file, size).call(|| format!("read bundle config {}", config.display()))?;
+    if !has_links && crate::plan::mounts::clean(dir).as_os_str() == dir.as_os_str() {
+        return Ok((dir.to_owned(), text));
+    }
     let dir = std::fs::read_link(format!("/proc/self/fd/{}", dir_fd.as_raw_fd()))
         .or_else(|_| std::fs::canonicalize(dir))
         .call(|| format!("resolve bundle directory {}", dir.display()))?;

@@ -3,11 +3,10 @@
 use crate::sys::{self, Call, Errno};
 use anyhow::Context;
 use nix::dir::Dir;
-use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, fstat, lstat};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use std::ffi::{CStr, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 /// Where every distribution mounts its cgroups.
@@ -103,15 +102,17 @@ impl CgroupMode {
     /// The hierarchies by their mount points. A link such as `cpu` is a second name of one (`cpu,cpuacct`).
     fn list(root: &Path) -> anyhow::Result<CgroupMode> {
         let list = || format!("list {}", root.display());
-        let dir = Dir::open(root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).call(list)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::open(root, flags, Mode::empty()).call(list)?;
+        let entries = dir.iter().collect::<nix::Result<Vec<_>>>().call(list)?;
         let device = fstat(&dir).call(list)?.st_dev;
         let is_mount = |name: &CStr| -> anyhow::Result<bool> {
-            let path = root.join(OsStr::from_bytes(name.to_bytes()));
-            Ok(lstat(&path).call(|| format!("stat {}", path.display()))?.st_dev != device)
+            let stat = fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .call(|| format!("stat {}/{}", root.display(), name.to_string_lossy()))?;
+            Ok(stat.st_dev != device)
         };
         let (mut hierarchies, mut hybrid) = (Vec::new(), false);
-        for entry in dir {
-            let entry = entry.call(list)?;
+        for entry in entries {
             match entry.file_name().to_bytes() {
                 b"." | b".." => {}
                 _ if entry.file_type() != Some(nix::dir::Type::Directory) => {}

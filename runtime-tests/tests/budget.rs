@@ -1,5 +1,6 @@
-//! What a container may cost: one clone, at most two execve, no waiting by the clock, and numbers of syscalls, of page faults,
-//! of memory and of the binary's bytes that only go down. They are in `data/budget.json`; lower them when the runtime gets better.
+//! What a container may cost: one copy of the runtime, at most two execve, no waiting by the clock, and numbers of syscalls, of page faults,
+//! of memory and of the binary's bytes that go down. They are in `data/budget.json`; lower them when the runtime gets better. A
+//! call more has to be worth more than it costs.
 
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -52,12 +53,15 @@ fn without_cgroup(case: &Case, words: &[&str]) -> Command {
 }
 
 #[test]
-fn one_clone_and_two_execve() {
+fn one_copy_of_the_runtime_and_two_execve() {
     needs!(Rvol);
     let case = hello();
     let calls = trace(&case, &case.bundle_command("run", &[]));
     assert_eq!(count(&calls, &["clone3"]), 1);
-    assert_eq!(count(&calls, &["clone", "fork", "vfork"]), 0);
+    assert_eq!(count(&calls, &["fork", "vfork"]), 0);
+    // Who makes the network namespace meanwhile has no memory of its own.
+    let beside: Vec<&Call> = calls.iter().filter(|call| call.name == "clone").collect();
+    assert!(beside.len() <= 1 && beside.iter().all(|call| call.rest.contains("CLONE_VM|CLONE_FILES")), "{beside:?}");
     assert_eq!(execs(&calls), 2);
 }
 

@@ -12,7 +12,6 @@ use crate::host::{CgroupMode, Host};
 use crate::plan::resources::{Cgroup, Manager, Place, Policy, Resources};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
-use nix::fcntl::OFlag;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
@@ -197,11 +196,10 @@ impl Intent {
             }
             member.made = 1;
             for parent in self.record.path.ancestors().skip(1).take_while(|p| !p.as_os_str().is_empty()) {
-                match crate::sys::path::open_beneath(group.root(), parent, OFlag::O_PATH) {
-                    Ok(_) => break,
-                    Err(Errno::ENOENT) => member.made += 1,
-                    Err(e) => return Err(e).call(|| format!("openat2 {}", parent.display())),
+                if group.has(parent)? {
+                    break;
                 }
+                member.made += 1;
             }
         }
         Ok(())
@@ -247,7 +245,15 @@ impl Created {
     /// Lets systemd take the container's process in, if it is systemd that makes the cgroup, and writes the limits.
     /// Returns what was left out and why, for the debug log.
     pub fn attach(&mut self, pid: i32) -> Result<Vec<String>> {
-        let Some(attachment) = self.attachment.take() else { return Ok(Vec::new()) };
+        match self.attachment.take() {
+            Some(attachment) => self.attach_by_systemd(attachment, pid),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Apart, and not among the code of those who have no systemd.
+    #[inline(never)]
+    fn attach_by_systemd(&mut self, attachment: Box<Attachment>, pid: i32) -> Result<Vec<String>> {
         let (late, notes) = attachment.attach(pid).inspect_err(|e| {
             if e.downcast_ref::<systemd::Exists>().is_some() {
                 // Nothing of it is ours to take away.

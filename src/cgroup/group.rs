@@ -3,8 +3,8 @@
 use crate::sys::path::open_beneath;
 use crate::sys::{Call, Errno};
 use anyhow::Result;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -56,10 +56,15 @@ impl Group {
     }
 
     pub fn exists(&self) -> Result<bool> {
-        match self.directory() {
+        self.has(&self.path)
+    }
+
+    /// Whether `path` is there, below the hierarchy's root as [`Group::path`] is. A cgroup filesystem has no links.
+    pub fn has(&self, path: &Path) -> Result<bool> {
+        match fstatat(&self.root, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
-            Err(e) => Err(e).call(|| format!("openat2 {}", self.shown.display())),
+            Err(e) => Err(e).call(|| format!("stat {} for cgroup {}", path.display(), self.shown.display())),
         }
     }
 

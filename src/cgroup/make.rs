@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Portion {
     All,
-    /// What a process has to be born in: cgroup v2. Init waits for the rest before it enters.
+    /// What a process has to be born in: the directory of cgroup v2. Init waits for the rest, its limits among that, before
+    /// it enters the others.
     ForBirth,
 }
 
@@ -32,10 +33,17 @@ pub struct Begun {
 }
 
 impl Intent {
+    /// Whether most of the work is for when there is a process: by [`Portion::ForBirth`], or because systemd has to be
+    /// told of one.
+    pub fn is_made_later(&self) -> bool {
+        self.can_be_in_two() || self.starter.is_some()
+    }
+
     /// Whether [`Portion::ForBirth`] leaves something for later.
-    pub fn can_be_in_two(&self) -> bool {
+    fn can_be_in_two(&self) -> bool {
         let v1 = self.record.hierarchies.iter().any(|m| m.version == Version::V1);
-        v1 && self.need == Need::Must && self.starter.is_none()
+        let limits = !self.settings.writes.is_empty() || self.settings.devices.is_some();
+        (v1 || limits) && self.need == Need::Must && self.starter.is_none()
     }
 
     /// Makes the directories and writes the limits. After an error everything that was made is gone.
@@ -43,9 +51,9 @@ impl Intent {
         self.begin(Portion::All)?.finish()
     }
 
-    /// The part of [`Intent::create`] that comes before the clone; [`Portion::ForBirth`] only where
-    /// [`Intent::can_be_in_two`].
+    /// The part of [`Intent::create`] that comes before the clone.
     pub fn begin(mut self, portion: Portion) -> Result<Begun> {
+        let portion = if self.can_be_in_two() { portion } else { Portion::All };
         let created = Created {
             record: Record { hierarchies: Vec::new(), ..self.record.clone() },
             entry: Entry::default(),
@@ -57,14 +65,26 @@ impl Intent {
         let mut begun = Begun { intent: self, created, portion, made: Vec::new() };
         begun.attempt(|begun| match (starter, portion) {
             (Some(starter), _) => begun.make_before_unit(starter),
-            (None, Portion::All) => begun.make(|_| true),
-            (None, Portion::ForBirth) => begun.make(|version| version == Version::V2),
+            (None, Portion::All) => begun.make_all(),
+            (None, Portion::ForBirth) => begun.make_for_birth(),
         })?;
         Ok(begun)
     }
 }
 
 impl Begun {
+    /// The directories that [`Begun::finish`] makes.
+    pub fn coming(&self) -> Vec<PathBuf> {
+        match self.portion {
+            Portion::All => Vec::new(),
+            Portion::ForBirth => {
+                let directories = self.intent.record.directories().map(|(_, path)| path);
+                let later = self.intent.record.hierarchies.iter().map(|m| m.version == Version::V1);
+                directories.zip(later).filter(|(_, later)| *later).map(|(path, _)| path).collect()
+            }
+        }
+    }
+
     /// The cgroup v2 directory for `CLONE_INTO_CGROUP`.
     pub fn into_fd(&self) -> Option<BorrowedFd<'_>> {
         self.created.into_fd()
@@ -93,7 +113,7 @@ impl Begun {
     /// Makes what is missing. After an error nothing of it is left, but for what init is in.
     pub fn finish(mut self) -> Result<Created> {
         if self.portion == Portion::ForBirth {
-            self.attempt(|begun| begun.make(|version| version == Version::V1))?;
+            self.attempt(Begun::make_rest)?;
         }
         Ok(self.created)
     }
@@ -110,32 +130,73 @@ impl Begun {
         }
     }
 
-    fn make(&mut self, wanted: impl Fn(Version) -> bool) -> Result<()> {
+    fn make_all(&mut self) -> Result<()> {
+        for index in 0..self.intent.groups.len() {
+            if self.found(index)? {
+                self.limit(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_for_birth(&mut self) -> Result<()> {
+        for index in self.with(Version::V2) {
+            self.found(index)?;
+        }
+        Ok(())
+    }
+
+    fn make_rest(&mut self) -> Result<()> {
+        for index in self.with(Version::V1) {
+            self.found(index)?;
+            self.limit(index)?;
+        }
+        for index in self.with(Version::V2) {
+            self.limit(index)?;
+        }
+        Ok(())
+    }
+
+    fn with(&self, version: Version) -> Vec<usize> {
+        let members = self.intent.record.hierarchies.iter().enumerate();
+        members.filter(|(_, member)| member.version == version).map(|(index, _)| index).collect()
+    }
+
+    /// Makes the directory in a hierarchy; false where it is left out.
+    fn found(&mut self, index: usize) -> Result<bool> {
         let Begun { intent, created, portion, made } = self;
-        for (index, member) in intent.record.hierarchies.iter().enumerate().filter(|(_, m)| wanted(m.version)) {
-            let group = &intent.groups[index];
-            let count = match parents::make(group, member.version, member.made, |path| made.push((index, path))) {
-                Ok(count) => count,
-                Err(e) if intent.need == Need::IfAllowed && refused(&e) => {
-                    created.notes.push(format!("no cgroup in this hierarchy: {e:#}"));
-                    continue;
-                }
-                Err(e) => return Err(e),
-            };
-            created.record.hierarchies.push(member.clone());
-            match member.version {
-                Version::V1 => prepare_v1(group, member, count)?,
-                Version::V2 => intent.prepare_v2(group, member, &mut created.notes)?,
+        let (group, member) = (&intent.groups[index], &intent.record.hierarchies[index]);
+        let count = match parents::make(group, member.version, member.made, |path| made.push((index, path))) {
+            Ok(count) => count,
+            Err(e) if intent.need == Need::IfAllowed && refused(&e) => {
+                created.notes.push(format!("no cgroup in this hierarchy: {e:#}"));
+                return Ok(false);
             }
-            // With the rest of it init opens the entrances, when it is there.
-            if member.version == Version::V2 || *portion == Portion::All {
-                created.entry.add(group, member.version)?;
-            }
-            let writes = || intent.settings.writes.iter().filter(|w| w.hierarchy == index);
-            apply::apply(group, writes().filter(|w| !w.late), &mut created.notes)?;
-            for write in writes().filter(|w| w.late) {
-                created.late.push((group.again()?, write.clone()));
-            }
+            Err(e) => return Err(e),
+        };
+        created.record.hierarchies.push(member.clone());
+        match member.version {
+            Version::V1 => prepare_v1(group, member, count)?,
+            Version::V2 => intent.enable_controllers(group, member, &mut created.notes)?,
+        }
+        // With the rest of it init opens the entrances, when it is there.
+        if member.version == Version::V2 || *portion == Portion::All {
+            created.entry.add(group, member.version)?;
+        }
+        Ok(true)
+    }
+
+    /// Writes the limits in a hierarchy.
+    fn limit(&mut self, index: usize) -> Result<()> {
+        let Begun { intent, created, .. } = self;
+        let group = &intent.groups[index];
+        if intent.record.hierarchies[index].version == Version::V2 {
+            intent.restrict_devices(group)?;
+        }
+        let writes = || intent.settings.writes.iter().filter(|w| w.hierarchy == index);
+        apply::apply(group, writes().filter(|w| !w.late), &mut created.notes)?;
+        for write in writes().filter(|w| w.late) {
+            created.late.push((group.again()?, write.clone()));
         }
         Ok(())
     }
@@ -165,12 +226,17 @@ impl Begun {
 }
 
 impl Intent {
-    fn prepare_v2(&self, group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<()> {
+    fn enable_controllers(&self, group: &Group, member: &Membership, notes: &mut Vec<String>) -> Result<()> {
         let whole = member.directory.is_empty();
         if whole || !self.settings.controllers.is_empty() {
             let welcome: &[&str] = if whole { &controllers::WELCOME } else { &[] };
             controllers::enable(group, welcome, &self.settings.controllers, notes)?;
         }
+        Ok(())
+    }
+
+    /// On cgroup v2, by a program; and gives the directory to who is to have it.
+    fn restrict_devices(&self, group: &Group) -> Result<()> {
         if self.settings.devices.is_none() && self.owner.is_none() {
             return Ok(());
         }

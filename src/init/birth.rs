@@ -57,21 +57,42 @@ impl Lineage {
     }
 }
 
+/// Whether init begins before its cgroup is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadStart {
+    /// It enters the cgroup first of all, waiting for it if it has to.
+    None,
+    /// Beside the runtime, which makes the cgroup, it makes of its mounts those that need none.
+    Given,
+}
+
+impl HeadStart {
+    /// `useful`: the cgroup is made when init is there already, and init has nothing to ask of the runtime before that.
+    pub fn of(namespaces: &Namespaces, lineage: Lineage, useful: bool) -> HeadStart {
+        let able = namespaces.user == Namespace::Inherit
+            && namespaces.mount == Namespace::New
+            && !matches!(namespaces.cgroup, Namespace::Join(_));
+        match useful && able && lineage == Lineage::Child {
+            true => HeadStart::Given,
+            false => HeadStart::None,
+        }
+    }
+}
+
 /// Who makes the container's network namespace, which takes longer than all other namespaces together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkMaker {
     /// clone3, or unshare(2) along with others; or it is joined or shared.
     WithOthers,
-    /// Init, before anything else and beside what the runtime still has to do.
-    InitFirst,
+    /// A process beside the runtime, which has other things to do until it clones init. Init joins it.
+    Beside,
 }
 
 impl NetworkMaker {
-    /// `busy`: the runtime has something to do meanwhile.
-    pub fn of(namespaces: &Namespaces, lineage: Lineage, busy: bool) -> NetworkMaker {
-        let alone = namespaces.network == Namespace::New && namespaces.user == Namespace::Inherit;
-        match alone && lineage == Lineage::Child && busy {
-            true => NetworkMaker::InitFirst,
+    /// Who can: the namespace belongs to the runtime's user namespace, or to one that is made with init.
+    pub fn of(namespaces: &Namespaces) -> NetworkMaker {
+        match namespaces.network == Namespace::New && namespaces.user == Namespace::Inherit {
+            true => NetworkMaker::Beside,
             false => NetworkMaker::WithOthers,
         }
     }
@@ -120,6 +141,11 @@ impl Joins {
             Joins { user: open_path(&namespaces.user, "user")?, pid: open_path(&namespaces.pid, "pid")?, others };
         joins.check_sysctls(&plan.sysctl)?;
         Ok(joins)
+    }
+
+    /// One more, made by [`NetworkMaker::Beside`].
+    pub fn add_network(&mut self, namespace: OwnedFd) {
+        self.others.push(Join { kind: NEWNET, name: "network", fd: namespace });
     }
 
     /// Planning has refused the runtime's own namespaces as far as their paths tell.
@@ -192,7 +218,7 @@ pub fn flags_at_clone(namespaces: &Namespaces, network: NetworkMaker) -> u64 {
         Namespace::Join(_) => pid,
         Namespace::Inherit => match network {
             NetworkMaker::WithOthers => pid | later_namespaces(namespaces),
-            NetworkMaker::InitFirst => pid | later_namespaces(namespaces) & !NEWNET,
+            NetworkMaker::Beside => pid | later_namespaces(namespaces) & !NEWNET,
         },
     }
 }
@@ -216,11 +242,6 @@ pub(super) fn be_born(init: &mut Init) -> Result<()> {
         die_with_the_runtime()?;
     }
     nix::unistd::setsid().call(|| "setsid".into()).map(drop)
-}
-
-/// The first thing of init, where it is that which makes it: the network namespace.
-pub(super) fn make_network() -> Result<()> {
-    ns::unshare(NEWNET).call(|| "unshare network".into())
 }
 
 pub(super) fn die_with_the_runtime() -> Result<()> {
@@ -255,7 +276,7 @@ pub(super) fn wait_for_go(channel: &Channel) -> Result<()> {
     }
 }
 
-/// Joins and makes the namespaces that clone3 did not make.
+/// Joins and makes the namespaces that clone3 did not make, but for the cgroup namespace.
 pub(super) fn enter_namespaces(init: &Init) -> Result<()> {
     let namespaces = &init.plan.namespaces;
     if init.lineage == Lineage::Child {
@@ -268,16 +289,20 @@ pub(super) fn enter_namespaces(init: &Init) -> Result<()> {
             ns::unshare(flags).call(|| format!("unshare {flags:#x}"))?;
         }
     }
-    // Its root is the cgroup that the caller is in now.
-    if namespaces.cgroup == Namespace::New {
-        ns::unshare(NEWCGROUP).call(|| "unshare cgroup".into())?;
-    }
     if namespaces.time == Namespace::New {
         enter_new_time_namespace(&namespaces.time_offsets, namespaces.user != Namespace::Inherit)?;
     }
     // Not ptraceable from here on, whoever shares the namespaces (CVE-2016-9962). The runtime has done so already
     // unless it had to leave /proc/<pid>/uid_map writable for its own user.
     process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())
+}
+
+/// Its root is the cgroup that the caller is in now.
+pub(super) fn make_cgroup_namespace(namespaces: &Namespaces) -> Result<()> {
+    if namespaces.cgroup != Namespace::New {
+        return Ok(());
+    }
+    ns::unshare(NEWCGROUP).call(|| "unshare cgroup".into())
 }
 
 fn keeps_groups(plan: &Plan) -> bool {
@@ -354,16 +379,36 @@ mod tests {
     }
 
     #[test]
-    fn init_makes_its_network_where_it_owns_it_and_the_runtime_is_busy() {
-        let mut all = Namespaces { pid: Namespace::New, network: Namespace::New, ..Namespaces::default() };
-        assert_eq!(NetworkMaker::of(&all, Lineage::Child, false), NetworkMaker::WithOthers);
-        assert_eq!(NetworkMaker::of(&all, Lineage::Child, true), NetworkMaker::InitFirst);
-        assert_eq!(flags_at_clone(&all, NetworkMaker::WithOthers), NEWPID | NEWNET);
-        assert_eq!(flags_at_clone(&all, NetworkMaker::InitFirst), NEWPID);
-        all.network = join();
-        assert_eq!(NetworkMaker::of(&all, Lineage::Child, true), NetworkMaker::WithOthers);
-        all.network = Namespace::New;
-        all.user = Namespace::New;
-        assert_eq!(NetworkMaker::of(&all, Lineage::Child, true), NetworkMaker::WithOthers);
+    fn init_has_a_head_start_where_its_namespaces_are_the_hosts_children() {
+        let new = Namespaces {
+            pid: Namespace::New,
+            mount: Namespace::New,
+            network: Namespace::New,
+            cgroup: Namespace::New,
+            ..Namespaces::default()
+        };
+        let given = |namespaces: &Namespaces| HeadStart::of(namespaces, Lineage::Child, true);
+        assert_eq!(given(&new), HeadStart::Given);
+        assert_eq!(given(&Namespaces { network: join(), ..new.clone() }), HeadStart::Given);
+        assert_eq!(HeadStart::of(&new, Lineage::Child, false), HeadStart::None);
+        assert_eq!(HeadStart::of(&new, Lineage::Grandchild, true), HeadStart::None);
+        for unable in [
+            Namespaces { user: Namespace::New, ..new.clone() },
+            Namespaces { mount: join(), ..new.clone() },
+            Namespaces { mount: Namespace::Inherit, ..new.clone() },
+            Namespaces { cgroup: join(), ..new.clone() },
+        ] {
+            assert_eq!(given(&unable), HeadStart::None, "{unable:?}");
+        }
+    }
+
+    #[test]
+    fn the_network_is_made_beside_where_it_is_the_runtimes_own() {
+        let new = Namespaces { pid: Namespace::New, network: Namespace::New, ..Namespaces::default() };
+        assert_eq!(NetworkMaker::of(&new), NetworkMaker::Beside);
+        assert_eq!(NetworkMaker::of(&Namespaces { user: Namespace::New, ..new.clone() }), NetworkMaker::WithOthers);
+        assert_eq!(NetworkMaker::of(&Namespaces { network: join(), ..new.clone() }), NetworkMaker::WithOthers);
+        assert_eq!(flags_at_clone(&new, NetworkMaker::WithOthers), NEWPID | NEWNET);
+        assert_eq!(flags_at_clone(&new, NetworkMaker::Beside), NEWPID);
     }
 }

@@ -1,10 +1,10 @@
 //! The last steps: find the program, wait for `start`, execute.
 
 use super::steps::Progress;
-use super::{Start, Step, become_the_process};
+use super::{Loadable, Start, Step, become_the_process};
 use crate::ipc::{Channel, FromInit, ToInit};
-use crate::plan::Process;
 use crate::plan::process::Rlimit;
+use crate::plan::{Plan, Process};
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
 use crate::security::{attributes, environment};
@@ -13,6 +13,35 @@ use anyhow::{Context, Result, bail};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
+
+/// When init tells a runtime that starts the container itself to say `Start`, so that this has been said when init is ready
+/// and it need not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announcement {
+    /// `start` does, later.
+    None,
+    /// Before masks, sysctls and the process's own attributes.
+    Early,
+    /// At the end: the runtime still has to answer (a seccomp listener), or it makes the caller's terminal raw, and
+    /// warnings are to come before that.
+    Late,
+}
+
+impl Announcement {
+    pub fn of(start: &Start, plan: &Plan, seccomp: Option<Loadable>) -> Announcement {
+        let late = seccomp.is_some_and(|filter| filter.listens) || plan.process.as_ref().is_some_and(|p| p.terminal);
+        match start {
+            Start::Listener(_) => Announcement::None,
+            Start::Runtime if late => Announcement::Late,
+            Start::Runtime => Announcement::Early,
+        }
+    }
+
+    /// Makes it, if this is when.
+    pub fn make_at(self, now: Announcement, channel: &Channel) -> Result<()> {
+        if self == now { channel.tell_runtime(&FromInit::Furnished) } else { Ok(()) }
+    }
+}
 
 /// Fds of the caller that the program gets, from 3 on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

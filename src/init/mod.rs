@@ -12,7 +12,7 @@ pub mod restored;
 mod site;
 mod steps;
 
-pub use birth::{Joins, Lineage, NetworkMaker, flags_at_clone};
+pub use birth::{HeadStart, Joins, Lineage, NetworkMaker, flags_at_clone};
 pub use filter::Loadable;
 pub use launch::Passed;
 pub use steps::Step;
@@ -32,10 +32,10 @@ use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
 use anyhow::{Context, Result, bail};
 use filter::{Filter, Moment};
-use launch::Launch;
+use launch::{Announcement, Launch};
 use site::Site;
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use steps::Progress;
 
 /// What the runtime hands to its child.
@@ -47,6 +47,7 @@ pub struct Init<'a> {
     pub lineage: Lineage,
     pub joins: Joins,
     pub cgroup: cgroup::Begun,
+    pub head_start: HeadStart,
     pub network: NetworkMaker,
     pub prepared: Prepared,
     pub labels: &'a Labels,
@@ -79,7 +80,7 @@ pub fn run(init: Init) -> ! {
         Err(_) => process::exit_now(1),
     };
     let progress = Progress::new(init.progress);
-    let Err(error) = carry_out(init, &progress, channel.as_fd());
+    let Err(error) = carry_out(init, &progress, &channel);
     fail(&channel, &progress, &error)
 }
 
@@ -92,32 +93,36 @@ fn fail(channel: &Channel, at: &Progress, error: &anyhow::Error) -> ! {
 }
 
 /// `reporter` is the handle of the channel that the caller keeps.
-fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infallible> {
+fn carry_out(mut init: Init, at: &Progress, reporter: &Channel) -> Result<Infallible> {
     let plan = init.plan;
     at.step(Step::Birth, || birth::be_born(&mut init))?;
-    if init.network == NetworkMaker::InitFirst {
-        at.step(Step::NetworkNamespace, || birth::make_network().and_then(|()| network::loopback_up()))?;
-    }
-    if init.waits {
-        at.step(Step::Runtime, || birth::wait_for_go(&init.channel))?;
-    }
-    at.step(Step::Cgroup, || init.cgroup.enter_self())?;
-    if init.network == NetworkMaker::InitFirst {
-        at.step(Step::Mounts, || init.prepared.open_coming(plan))?;
+    if init.head_start == HeadStart::None {
+        enter_cgroup(&init.cgroup, reporter, init.waits, at)?;
     }
     at.step(Step::Namespaces, || birth::enter_namespaces(&init))?;
     at.step(Step::Network, || set_up_network(&init))?;
+    let mut warn = |text: String| {
+        // A warning that cannot be delivered means that the runtime is gone, and with it init in a moment.
+        let _ = reporter.tell_runtime(&FromInit::Warning(text));
+    };
+    let site = Site::open(plan, reporter, at, init.labels)?;
+    let mut root = site.enter_root(init.prepared, &mut warn)?;
+    if init.head_start == HeadStart::Given {
+        at.step(Step::Mounts, || root.mount_ahead(plan, &mut warn))?;
+        enter_cgroup(&init.cgroup, reporter, init.waits, at)?;
+        at.step(Step::Mounts, || root.open_coming(plan))?;
+    }
+    at.step(Step::Namespaces, || birth::make_cgroup_namespace(&plan.namespaces))?;
 
     // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
     drop((init.cgroup, init.joins));
     let channel = init.channel;
-    let mut warn = |text: String| {
-        // A warning that cannot be delivered means that the runtime is gone, and with it init in a moment.
-        let _ = channel.tell_runtime(&FromInit::Warning(text));
-    };
-    Site::open(plan, &channel, at, init.labels)?.furnish(init.prepared, init.console_socket, &mut warn)?;
+    let announcement = Announcement::of(&init.start, plan, init.seccomp);
+    site.furnish(&mut root, init.console_socket, &mut warn)?;
+    announcement.make_at(Announcement::Early, &channel)?;
+    site.leave_for(root, &mut warn)?;
     at.step(Step::Descriptors, || {
-        let mut keep = vec![reporter, channel.as_fd()];
+        let mut keep = vec![reporter.as_fd(), channel.as_fd()];
         if let Start::Listener(listener) = &init.start {
             keep.push(listener.as_fd());
         }
@@ -131,6 +136,7 @@ fn carry_out(mut init: Init, at: &Progress, reporter: BorrowedFd) -> Result<Infa
     if let Some(filter) = filter.at(Moment::BeforeReady) {
         at.step(Step::Seccomp, || filter.load(&channel))?;
     }
+    announcement.make_at(Announcement::Late, &channel)?;
     let starter = at.step(Step::Wait, || launch::wait_for_start(channel, init.start, at))?;
     // From here on whoever started the container is who hears of a failure.
     let Err(error) = set_off(plan, launch, filter, at, &starter);
@@ -164,6 +170,14 @@ fn ask(channel: &Channel, message: &FromInit) -> Result<()> {
         Some(ToInit::Start) => bail!("start before go"),
         None => bail!("the runtime is gone"),
     }
+}
+
+/// Waits for the runtime, if it has something to do before, and enters the cgroup.
+fn enter_cgroup(cgroup: &cgroup::Begun, channel: &Channel, waits: bool, at: &Progress) -> Result<()> {
+    if waits {
+        at.step(Step::Runtime, || birth::wait_for_go(channel))?;
+    }
+    at.step(Step::Cgroup, || cgroup.enter_self())
 }
 
 fn set_up_network(init: &Init) -> Result<()> {

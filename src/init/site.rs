@@ -5,7 +5,7 @@ use super::{ask, console, run_hooks};
 use crate::ipc::{Channel, FromInit};
 use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, Process};
-use crate::rootfs::{Prepared, Root};
+use crate::rootfs::{Prepared, Root, Wanted};
 use crate::security::keyring::{self, Searchable};
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
@@ -29,27 +29,36 @@ impl<'a> Site<'a> {
         Ok(Site { plan, channel, at, labels, procfs: Procfs::open()? })
     }
 
-    /// Session keyring, root filesystem with all that is in it, sysctls and names. The container's root is `/`
-    /// afterwards.
+    /// Session keyring, and the root filesystem with nothing in it yet.
+    pub fn enter_root(&self, prepared: Prepared, warn: &mut dyn FnMut(String)) -> Result<Root> {
+        if self.plan.new_keyring {
+            self.at.step(Step::Keyring, || self.join_keyring(warn))?;
+        }
+        self.at.step(Step::Rootfs, || Root::enter(self.plan, prepared))
+    }
+
+    /// All that is in the root filesystem, and the hooks that see it.
     pub fn furnish(
-        self,
-        prepared: Prepared,
+        &self,
+        root: &mut Root,
         console_socket: Option<OwnedFd>,
         warn: &mut dyn FnMut(String),
     ) -> Result<()> {
         let (plan, at) = (self.plan, self.at);
-        if plan.new_keyring {
-            at.step(Step::Keyring, || self.join_keyring(warn))?;
-        }
-        let mut root = at.step(Step::Rootfs, || Root::enter(plan, prepared))?;
-        at.step(Step::Mounts, || root.mount_all(plan, warn, &mut |index| self.ask_for_sources(index)))?;
+        at.step(Step::Mounts, || root.mount_all(plan, warn, &mut |wanted| self.receive_sources(wanted)))?;
         if plan.hooks.run_in_runtime() {
             at.step(Step::RuntimeHooks, || ask(self.channel, &FromInit::MountsReady))?;
         }
         at.step(Step::CreateContainerHooks, || run_hooks(plan, &plan.hooks.create_container, Status::Creating))?;
-        if let Some(process) = &plan.process {
-            self.make_room_for(process, &root, console_socket)?;
+        match &plan.process {
+            Some(process) => self.make_room_for(process, root, console_socket),
+            None => Ok(()),
         }
+    }
+
+    /// Masks, sysctls and names. The container's root is `/` afterwards.
+    pub fn leave_for(self, mut root: Root, warn: &mut dyn FnMut(String)) -> Result<()> {
+        let (plan, at) = (self.plan, self.at);
         at.step(Step::Masks, || root.mask_all(plan, warn))?;
         at.step(Step::Sysctl, || self.write_sysctls())?;
         at.step(Step::Hostname, || self.set_names())?;
@@ -65,8 +74,10 @@ impl<'a> Site<'a> {
     }
 
     /// The binds that the runtime clones now, in the order of `plan.mounts`.
-    fn ask_for_sources(&self, index: usize) -> Result<Vec<OwnedFd>> {
-        self.channel.tell_runtime(&FromInit::SourcesWanted(u32::try_from(index)?))?;
+    fn receive_sources(&self, wanted: Wanted) -> Result<Vec<OwnedFd>> {
+        if let Wanted::Turn(index) = wanted {
+            self.channel.tell_runtime(&FromInit::SourcesWanted(u32::try_from(index)?))?;
+        }
         self.channel.receive_fds()
     }
 

@@ -24,7 +24,6 @@ macro_rules! steps {
 
 steps! {
     Birth = "begin",
-    NetworkNamespace = "make the network namespace",
     Runtime = "wait for the runtime",
     Cgroup = "enter the cgroup",
     Namespaces = "enter the namespaces",

@@ -35,6 +35,9 @@ pub enum FromInit {
     SourcesWanted(u32),
     /// The seccomp listener sits at this fd number of init: take it, then `Go`.
     SeccompListener(i32),
+    /// To `run`, ahead of `Ready`: nothing is left but what init does by itself. Make the container known and say `Start`,
+    /// for which init then does not have to wait.
+    Furnished,
     /// Ready for `Start`.
     Ready,
     Warning(String),
@@ -97,9 +100,8 @@ impl Channel {
     fn read(&self, buffer: &mut [u8], flags: nix::sys::socket::MsgFlags) -> Result<usize> {
         loop {
             match nix::sys::socket::recv(self.fd.as_raw_fd(), buffer, flags) {
-                Err(nix::errno::Errno::EINTR) => {}
-                // A peer that died with frames unread resets the connection: the same as closed.
-                Err(nix::errno::Errno::ECONNRESET) => return Ok(0),
+                // A peer that ended with frames unread resets the connection. That is told once, and before what it has sent.
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
                 result => return result.call(|| "recv from the other side".into()),
             }
         }
@@ -137,6 +139,7 @@ impl Channel {
             FromInit::Warning(text) => self.send(5, text.as_bytes()),
             FromInit::Failed(report) => self.send(6, &report.to_json()),
             FromInit::SourcesWanted(index) => self.send(7, &index.to_ne_bytes()),
+            FromInit::Furnished => self.send(8, &[]),
         }
     }
 
@@ -167,6 +170,7 @@ impl Channel {
             5 => FromInit::Warning(String::from_utf8_lossy(&payload).into_owned()),
             6 => FromInit::Failed(Report::from_json(&payload)),
             7 => FromInit::SourcesWanted(number()?.cast_unsigned()),
+            8 => FromInit::Furnished,
             kind => bail!("unknown frame {kind} from init"),
         }))
     }
@@ -203,6 +207,16 @@ mod tests {
         assert!(received.iter().all(|fd| nix::sys::stat::fstat(fd).unwrap().st_rdev == libc::makedev(1, 3)));
         drop(runtime);
         assert_eq!(init.receive_fds().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn the_last_words_arrive_of_an_end_that_did_not_listen() {
+        let (runtime, init) = Channel::pair().unwrap();
+        init.tell_runtime(&FromInit::Warning("last words".into())).unwrap();
+        runtime.tell_init(ToInit::Go).unwrap();
+        drop(init);
+        assert!(matches!(runtime.hear_init().unwrap(), Some(FromInit::Warning(text)) if text == "last words"));
+        assert!(runtime.hear_init().unwrap().is_none());
     }
 
     #[test]

@@ -18,11 +18,30 @@ fn short_path(dir: BorrowedFd, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }
 
+/// Does `action` with a path of `name` in `dir` that fits into an address. By the working directory, which is the caller's
+/// again afterwards: the way through procfs takes longer than all the rest of a connection.
+#[cfg(not(test))]
+fn with_path<T>(dir: BorrowedFd, name: &str, action: impl FnOnce(&Path) -> nix::Result<T>) -> nix::Result<T> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let Ok(here) = nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty()) else {
+        return action(&short_path(dir, name));
+    };
+    nix::unistd::fchdir(dir)?;
+    let result = action(Path::new(name));
+    nix::unistd::fchdir(&here)?;
+    result
+}
+
+/// The same for tests, which share their working directory.
+#[cfg(test)]
+fn with_path<T>(dir: BorrowedFd, name: &str, action: impl FnOnce(&Path) -> nix::Result<T>) -> nix::Result<T> {
+    action(&short_path(dir, name))
+}
+
 /// A listening `SOCK_SEQPACKET` socket called `name` in `dir`.
 pub fn listen_in(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).call(|| "socket".into())?;
-    let address = UnixAddr::new(&short_path(dir, name)).call(|| format!("address of {name}"))?;
-    bind(fd.as_raw_fd(), &address).call(|| format!("bind {name}"))?;
+    with_path(dir, name, |path| bind(fd.as_raw_fd(), &UnixAddr::new(path)?)).call(|| format!("bind {name}"))?;
     listen(&fd, Backlog::new(8).unwrap_or(Backlog::MAXCONN)).call(|| format!("listen on {name}"))?;
     Ok(fd)
 }
@@ -30,7 +49,7 @@ pub fn listen_in(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
 /// A connection to the socket `name` in `dir`; ECONNREFUSED when its listener is gone, ENOENT when there is none.
 pub fn connect_in(dir: BorrowedFd, name: &str) -> nix::Result<OwnedFd> {
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(fd.as_raw_fd(), &UnixAddr::new(&short_path(dir, name))?)?;
+    with_path(dir, name, |path| connect(fd.as_raw_fd(), &UnixAddr::new(path)?))?;
     Ok(fd)
 }
 
@@ -41,7 +60,7 @@ pub fn connect_in(dir: BorrowedFd, name: &str) -> nix::Result<OwnedFd> {
 pub fn knock_in(dir: BorrowedFd, name: &str) -> nix::Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-    match connect(fd.as_raw_fd(), &UnixAddr::new(&short_path(dir, name))?) {
+    match with_path(dir, name, |path| connect(fd.as_raw_fd(), &UnixAddr::new(path)?)) {
         Err(nix::errno::Errno::EAGAIN) => Ok(None),
         result => result.map(|()| Some(fd)),
     }

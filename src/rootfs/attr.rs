@@ -5,10 +5,11 @@ use crate::plan::options::{Attr, Propagation, PropagationKind};
 use crate::plan::{CreateTarget, Mount, MountOp, Plan, Process};
 use crate::sys::Call;
 use crate::sys::mount::{
-    AT_RECURSIVE, MOUNT_ATTR_ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MountAttr, mount_setattr,
+    AT_RECURSIVE, MOUNT_ATTR_ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MountAttr, OPEN_TREE_CLONE, clone_tree_with,
+    mount_setattr, open_tree,
 };
 use anyhow::Result;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// How much of the tree was cloned.
@@ -31,7 +32,7 @@ pub fn flag(kind: PropagationKind) -> u64 {
 }
 
 /// What mount_setattr(2) is called with: first for the whole tree, then for its top alone.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Calls {
     pub all: MountAttr,
     pub top: MountAttr,
@@ -85,6 +86,22 @@ impl Calls {
             Some(Propagation { recursive: true, .. }) => Calls { all: private, top: MountAttr::default() },
             Some(Propagation { recursive: false, .. }) => Calls { all: slave, top: private },
         }
+    }
+
+    /// Clones a tree as open_tree(2) does with these flags, and carries out what can be in the same call. Returns the tree
+    /// with what is left to [`Calls::apply`].
+    pub fn clone_tree(self, dir: BorrowedFd, path: &[u8], flags: u32) -> nix::Result<(OwnedFd, Calls)> {
+        let (first, left) = match flags & AT_RECURSIVE {
+            0 => (self.top, Calls { top: MountAttr::default(), ..self }),
+            _ => (self.all, Calls { all: MountAttr::default(), ..self }),
+        };
+        if first != MountAttr::default()
+            && let Ok(tree) = clone_tree_with(dir, path, flags, &first)
+        {
+            return Ok((tree, left));
+        }
+        // An older kernel, or something is refused: one by one they tell what.
+        open_tree(dir, path, flags | OPEN_TREE_CLONE).map(|tree| (tree, self))
     }
 
     /// Carries them out on a detached or attached mount.

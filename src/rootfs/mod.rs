@@ -22,15 +22,15 @@ pub mod target;
 
 pub use console::open_ptmx;
 pub use fs::make_for_host;
-pub use order::{Cloning, Outstanding};
+pub use order::{Cloning, Outstanding, Wanted};
 pub use prepare::{OpenSources, Prepared, clone_directory};
 
 use crate::plan::mounts::Symlinks;
 use crate::plan::namespaces::Namespace;
-use crate::plan::{Plan, RootChange};
+use crate::plan::{MountOp, Plan, RootChange};
 use crate::sys::mount::move_mount;
 use crate::sys::{Call, Errno};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
@@ -54,6 +54,10 @@ pub struct Root {
     dir: OwnedFd,
     place: Place,
     sources: Vec<Source>,
+    /// The first of `plan.mounts` that is not carried out yet.
+    next: usize,
+    /// Binds whose sources the runtime is cloning.
+    turn: order::Turn,
     idmaps: idmap::Namespaces,
     /// The soft limit of open files, raised while there are sources.
     limit: Option<RaisedLimit>,
@@ -99,6 +103,8 @@ impl Root {
             dir,
             place,
             sources: trees,
+            next: 0,
+            turn: order::Turn::default(),
             idmaps,
             limit,
             in_user_namespace: plan.namespaces.user != Namespace::Inherit,
@@ -108,7 +114,25 @@ impl Root {
         })
     }
 
-    /// Carries out `plan.mounts` in order: binds, filesystems, devices and links.
+    /// Carries out the first of `plan.mounts`, up to one that waits for the container's cgroup or for the runtime: it
+    /// shows the cgroup, its contents count as the cgroup's memory, or the runtime clones its source in turn.
+    ///
+    /// A failure of what the plan calls best effort goes to `warn`.
+    pub fn mount_ahead(&mut self, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
+        let waits = |index: usize, source: &Source| match &plan.mounts[index].op {
+            MountOp::Fs(fs) => fs.copy_up || fs.fstype.starts_with("cgroup"),
+            _ => matches!(source, Source::Coming | Source::InTurn(_)),
+        };
+        let end = (0..plan.mounts.len()).find(|&index| waits(index, &self.sources[index]));
+        self.mount_until(end.unwrap_or(plan.mounts.len()), plan, warn, &mut |_| bail!("no source can be asked for yet"))
+    }
+
+    /// Opens the sources that were not there before. The host's mounts are still seen.
+    pub fn open_coming(&mut self, plan: &Plan) -> Result<()> {
+        prepare::open_coming(plan, &mut self.sources, &mut self.idmaps)
+    }
+
+    /// Carries out `plan.mounts` in order, those that are left: binds, filesystems, devices and links.
     ///
     /// A failure of what the plan calls best effort goes to `warn`. `supply` gets the answer of
     /// [`Outstanding::clone_turn`]; it is asked only with [`Cloning::InTurn`].
@@ -116,19 +140,31 @@ impl Root {
         &mut self,
         plan: &Plan,
         warn: &mut dyn FnMut(String),
-        supply: &mut dyn FnMut(usize) -> Result<Vec<OwnedFd>>,
+        supply: &mut dyn FnMut(Wanted) -> Result<Vec<OwnedFd>>,
+    ) -> Result<()> {
+        self.mount_until(plan.mounts.len(), plan, warn, supply)?;
+        self.parent = None;
+        self.limit = None;
+        Ok(())
+    }
+
+    fn mount_until(
+        &mut self,
+        end: usize,
+        plan: &Plan,
+        warn: &mut dyn FnMut(String),
+        supply: &mut dyn FnMut(Wanted) -> Result<Vec<OwnedFd>>,
     ) -> Result<()> {
         let _umask = Umask::none();
-        for index in 0..plan.mounts.len() {
+        for index in self.next..end {
             let mount = &plan.mounts[index];
             if matches!(self.sources[index], Source::InTurn(_)) {
-                order::take_turn(plan, &mut self.sources, index, supply).with_context(|| prepare::at(mount))?;
+                self.turn.take(plan, &mut self.sources, index, supply).with_context(|| prepare::at(mount))?;
             }
             let done = self.carry_out(plan, index, warn);
             required(mount, done, warn)?;
         }
-        self.parent = None;
-        self.limit = None;
+        self.next = end;
         Ok(())
     }
 

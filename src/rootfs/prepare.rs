@@ -10,9 +10,10 @@ use super::{diagnose, idmap};
 use crate::plan::devices::{Device, DeviceKind, MakeDevice};
 use crate::plan::mounts::{Bind, MountIdMap};
 use crate::plan::{Mount, MountOp, Plan, Requirement};
-use crate::sys::mount::{AT_EMPTY_PATH, AT_RECURSIVE, OPEN_TREE_CLONE, open_tree, open_tree_at_cwd};
+use crate::sys::mount::{AT_EMPTY_PATH, AT_RECURSIVE, OPEN_TREE_CLONE, open_tree_at_cwd};
 use crate::sys::{Call, Errno, SyscallError};
 use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::AT_FDCWD;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::fstat;
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ impl Prepared {
     }
 
     /// As [`Prepared::open`], with the sources of some binds open already, and those of others, which are `coming`
-    /// directories or in them, left to [`Prepared::open_coming`]. Of what is cloned later, [`Prepared::rest`] is to be
+    /// directories or in them, left to [`super::Root::open_coming`]. Of what is cloned later, [`Prepared::rest`] is to be
     /// kept until init has asked for it.
     pub fn with_sources(plan: &Plan, open: OpenSources, coming: &[PathBuf], cloning: Cloning) -> Result<Prepared> {
         let limit = RaisedLimit::for_mounts(&plan.mounts)?;
@@ -96,15 +97,6 @@ impl Prepared {
         };
         let needs_user_namespace = plan.mounts.iter().any(|mount| of_container(mount).is_some());
         Ok(Prepared { sources, open, limit, needs_user_namespace })
-    }
-
-    /// In init, which sees the host's mounts still: opens the sources that were not there before.
-    pub fn open_coming(&mut self, plan: &Plan) -> Result<()> {
-        let Some(Sources { trees, idmaps, .. }) = &mut self.sources else { return Ok(()) };
-        for (index, source) in trees.iter_mut().enumerate().filter(|(_, s)| matches!(s, Source::Coming)) {
-            *source = as_required(&plan.mounts[index], open_source(plan, index, None, false, idmaps))?;
-        }
-        Ok(())
     }
 
     /// Whether [`Prepared::map_ids`] has anything to do.
@@ -151,6 +143,14 @@ impl Sources {
         let trees = plan.mounts.iter().enumerate().map(&mut open).collect::<Result<_>>()?;
         Ok(Sources { root, trees, idmaps })
     }
+}
+
+/// In init: opens the sources that were not there before.
+pub(super) fn open_coming(plan: &Plan, sources: &mut [Source], idmaps: &mut idmap::Namespaces) -> Result<()> {
+    for (index, source) in sources.iter_mut().enumerate().filter(|(_, s)| matches!(s, Source::Coming)) {
+        *source = as_required(&plan.mounts[index], open_source(plan, index, None, false, idmaps))?;
+    }
+    Ok(())
 }
 
 /// A source that could not be opened is an error now or, if the mount is not indispensable, when it is its turn.
@@ -272,14 +272,22 @@ pub(super) enum By {
     Path,
 }
 
-fn clone_source(bind: &Bind, opened: Option<(BorrowedFd, By)>, recursive: u32) -> Result<OwnedFd> {
+/// The tree, with what of `calls` is left to be done.
+fn clone_source(
+    bind: &Bind,
+    opened: Option<(BorrowedFd, By)>,
+    recursive: u32,
+    calls: Calls,
+) -> Result<(OwnedFd, Calls)> {
     let source = bind.source.display();
     if let Some((fd, By::Fd)) = opened {
-        return open_tree(fd, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | recursive)
+        return calls
+            .clone_tree(fd, b"", AT_EMPTY_PATH | recursive)
             .call(|| format!("open_tree {source}"))
             .map_err(|e| diagnose::source(e, &bind.source));
     }
-    let tree = open_tree_at_cwd(bind.source.as_os_str().as_bytes(), OPEN_TREE_CLONE | recursive)
+    let (tree, left) = calls
+        .clone_tree(AT_FDCWD, bind.source.as_os_str().as_bytes(), recursive)
         .call(|| format!("open_tree {source}"))
         .map_err(|e| diagnose::source(e, &bind.source))?;
     if let Some((fd, By::Path)) = opened {
@@ -287,7 +295,7 @@ fn clone_source(bind: &Bind, opened: Option<(BorrowedFd, By)>, recursive: u32) -
             |fd: BorrowedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).call(|| format!("fstat {source}"));
         ensure!(identity(fd)? == identity(tree.as_fd())?, "{source} was exchanged while the container was created");
     }
-    Ok(tree)
+    Ok((tree, left))
 }
 
 pub(super) fn open_bind(
@@ -297,10 +305,9 @@ pub(super) fn open_bind(
     idmaps: &mut idmap::Namespaces,
 ) -> Result<OwnedFd> {
     let (depth, recursive) = if bind.recursive { (Tree::Recursive, AT_RECURSIVE) } else { (Tree::Top, 0) };
-    let tree = clone_source(bind, opened, recursive)?;
     let attr = if readonly_at_end { attr::writable(&bind.attr) } else { bind.attr };
-    Calls::new(&attr, bind.propagation, depth)
-        .apply(tree.as_fd())
+    let (tree, left) = clone_source(bind, opened, recursive, Calls::new(&attr, bind.propagation, depth))?;
+    left.apply(tree.as_fd())
         .map_err(|e| diagnose::locked(e, tree.as_fd(), bind.attr.clear | bind.attr.recursive_clear))?;
     if let Some(map) = bind.idmap.as_ref().filter(|map| !map.of_container) {
         map_tree(tree.as_fd(), map, idmaps.get(map)?)?;

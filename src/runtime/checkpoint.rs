@@ -108,7 +108,7 @@ fn set_flags(options: &mut criu::Options, args: &CheckpointArgs, images: &Images
 
 /// What is dumped.
 fn describe(options: &mut criu::Options, record: &Record, entry: &Entry, pid: i32) -> Result<()> {
-    let template = record.template.as_ref().context("the container was created by an older version of this program")?;
+    let template = record.template()?;
     let has = |bits: u64, kind: libc::c_int| bits & u64::from(kind.cast_unsigned()) != 0;
     ensure!(
         has(template.namespaces, libc::CLONE_NEWNS),

@@ -6,15 +6,17 @@ use super::storage::{self, Volumes};
 use super::{Context, CreateArgs};
 use crate::cgroup::{self, KillsAbove, Portion};
 use crate::host::Host;
-use crate::init::{self, Init, Joins, Lineage, Loadable, NetworkMaker, Passed, Start};
+use crate::init::{self, HeadStart, Init, Joins, Lineage, Loadable, NetworkMaker, Passed, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
 use crate::plan::namespaces::Namespace;
 use crate::plan::resources::Limit;
 use crate::plan::{Plan, RootChange};
 use crate::rootfs::{Cloning, Prepared};
 use crate::security::lsm::Labels;
-use crate::security::{seal, seccomp};
+use crate::security::seal::{self, Seal};
+use crate::security::seccomp;
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
+use crate::sys::netns::NetworkInTheMaking;
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
 use crate::sys::{Call, Errno, errno_of, exec, pidfd, process};
@@ -25,28 +27,31 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Makes a container that waits for `start`.
 ///
 /// Fails with nothing left behind: no process, cgroup, mount or directory.
 pub fn create(context: &Context, args: &CreateArgs) -> Result<()> {
-    seal::ensure(trace::variable())?;
+    let seal = seal::ensure(trace::variable())?;
     store::check_id(&args.id)?;
     let sockets = Sockets::connect(args)?;
     let (plan, host) = super::plan(context, args)?;
     sockets.check_terminal(&plan)?;
-    let creation = Creation::begin(context, args, plan, host, Starter::StartCommand, sockets.console)?;
-    creation.finish(args, sockets.pidfd.as_ref(), ToInit::Go)
+    let creation = Creation::begin(context, args, plan, host, seal, Starter::StartCommand, sockets.console)?;
+    let published = publish(&creation.entry, &creation.init, args, sockets.pidfd.as_ref());
+    let finished =
+        published.and_then(|()| creation.dialogue.channel.tell_init(ToInit::Go).inspect_err(|_| remove_pid_file(args)));
+    creation.or_undo(finished)
 }
 
 /// Who will start the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Starter {
+pub(super) enum Starter<'a> {
     /// `start`, later.
     StartCommand,
-    /// The command that creates it (`run`).
-    Creator,
+    /// The command that creates it (`run`). Before that it does this: by then the container has to be known
+    /// ([`publish`]).
+    Creator(&'a mut dyn FnMut(&Entry, &InitProcess) -> Result<()>),
 }
 
 /// The sockets that the caller gave.
@@ -82,6 +87,8 @@ pub(super) struct Creation {
     pub record: Record,
     pub init: InitProcess,
     pub dialogue: Dialogue,
+    /// Of a creator that starts the container itself, and will have time to close it.
+    pub seal: Option<Seal>,
 }
 
 impl Creation {
@@ -91,6 +98,7 @@ impl Creation {
         args: &CreateArgs,
         mut plan: Plan,
         host: Host,
+        seal: Seal,
         starter: Starter,
         console: Option<OwnedFd>,
     ) -> Result<Creation> {
@@ -99,18 +107,22 @@ impl Creation {
         }
         trace::phase("prepare the filter, labels and namespaces");
         let passed = passed(args.preserve_fds)?;
+        let network = match NetworkMaker::of(&plan.namespaces) {
+            NetworkMaker::Beside => NetworkInTheMaking::begin(),
+            NetworkMaker::WithOthers => None,
+        };
         // All that can be refused without a trace comes before the state directory is made.
-        let parts = Parts::gather(context, &mut plan, host)?;
+        let parts = Parts::gather(context, &mut plan, host, network)?;
+        let mut record = Record::new(&plan, parts.host.uid, clock::now())?;
         trace::phase("make the state directory");
         let entry = context.store().create(&plan.id)?;
-        let mut record = Record::new(&plan, parts.host.uid, clock::now());
         record.storage = storage::record(context, &plan, parts.volumes.as_ref());
-        let mut making = Making { plan: &plan, entry: &entry, record, init: None, kills_above: None };
+        let mut making = Making { plan: &plan, entry: &entry, record, init: None, seal: Some(seal), kills_above: None };
         match making.make(parts, starter, console, passed) {
             Ok(dialogue) => {
-                let Making { record, init, .. } = making;
+                let Making { record, init, seal, .. } = making;
                 let init = init.context("there is no init process")?;
-                Ok(Creation { entry, record, init, dialogue })
+                Ok(Creation { entry, record, init, dialogue, seal })
             }
             Err(error) => {
                 let error = explain_oom(error, &making);
@@ -120,16 +132,6 @@ impl Creation {
         }
     }
 
-    /// Makes the container known by its init file, pid file and pidfd, and lets init go on.
-    pub fn finish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>, then: ToInit) -> Result<()> {
-        let attempt = self.publish(args, pidfd_socket).and_then(|()| self.dialogue.channel.tell_init(then));
-        if let (Err(_), Some(path)) = (&attempt, &args.pid_file) {
-            // Made a moment ago, if at all; the first error is the one to tell.
-            let _ = std::fs::remove_file(path);
-        }
-        self.or_undo(attempt)
-    }
-
     /// Undoes the creation if a step after it has failed.
     pub fn or_undo<T>(&self, step: Result<T>) -> Result<T> {
         if step.is_err() {
@@ -137,18 +139,30 @@ impl Creation {
         }
         step
     }
+}
 
-    fn publish(&self, args: &CreateArgs, pidfd_socket: Option<&OwnedFd>) -> Result<()> {
-        trace::phase("make the container known");
-        let pid = self.init.pid;
-        self.entry.publish_init()?;
-        if let Some(socket) = pidfd_socket {
-            socket::send_fd(socket.as_fd(), b"pidfd", self.init.pidfd.as_fd()).context("--pidfd-socket")?;
-        }
-        match &args.pid_file {
-            Some(path) => write_pid_file(path, pid),
-            None => Ok(()),
-        }
+/// Makes the container known by its init file, pidfd and pid file.
+pub(super) fn publish(
+    entry: &Entry,
+    init: &InitProcess,
+    args: &CreateArgs,
+    pidfd_socket: Option<&OwnedFd>,
+) -> Result<()> {
+    trace::phase("make the container known");
+    entry.publish_init()?;
+    if let Some(socket) = pidfd_socket {
+        socket::send_fd(socket.as_fd(), b"pidfd", init.pidfd.as_fd()).context("--pidfd-socket")?;
+    }
+    match &args.pid_file {
+        Some(path) => write_pid_file(path, init.pid),
+        None => Ok(()),
+    }
+}
+
+/// Takes back what [`publish`] wrote, after an error: that is the one to tell, whatever comes of this.
+pub(super) fn remove_pid_file(args: &CreateArgs) {
+    if let Some(path) = &args.pid_file {
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -158,11 +172,12 @@ struct Parts {
     filter: Option<Vec<u8>>,
     labels: Labels,
     joins: Joins,
+    network: Option<NetworkInTheMaking>,
     volumes: Option<Volumes>,
 }
 
 impl Parts {
-    fn gather(context: &Context, plan: &mut Plan, host: Host) -> Result<Parts> {
+    fn gather(context: &Context, plan: &mut Plan, host: Host, network: Option<NetworkInTheMaking>) -> Result<Parts> {
         storage::check_sources(plan)?;
         let volumes = Volumes::of(context, plan)?;
         // No container can have this name.
@@ -174,6 +189,7 @@ impl Parts {
                 None => Labels::default(),
             },
             joins: Joins::open(plan)?,
+            network,
             volumes,
             host,
         })
@@ -186,6 +202,7 @@ struct Making<'a> {
     entry: &'a Entry,
     record: Record,
     init: Option<InitProcess>,
+    seal: Option<Seal>,
     /// Only with limits.
     kills_above: Option<KillsAbove>,
 }
@@ -193,7 +210,7 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, passed: Passed) -> Result<Dialogue> {
         let plan = self.plan;
-        let Parts { host, filter, labels, joins, volumes } = parts;
+        let Parts { host, filter, labels, mut joins, network, volumes } = parts;
         let intent = cgroup::intend(&plan.cgroup, &host)?;
         self.record.cgroup = intent.record().clone();
         if let Some(rdt) = &plan.intel_rdt {
@@ -210,27 +227,24 @@ impl Making<'_> {
         }
         let privileged = host.uid == 0;
         let lineage = Lineage::of(&plan.namespaces, privileged);
-        let network = NetworkMaker::of(&plan.namespaces, lineage, intent.can_be_in_two());
+        let useful = intent.is_made_later() && plan.net_devices.is_empty();
+        let head_start = HeadStart::of(&plan.namespaces, lineage, useful);
         trace::phase("make the cgroup");
-        let cgroup = intent.begin(match network {
-            NetworkMaker::InitFirst => Portion::ForBirth,
-            NetworkMaker::WithOthers => Portion::All,
+        let cgroup = intent.begin(match head_start {
+            HeadStart::Given => Portion::ForBirth,
+            HeadStart::None => Portion::All,
         })?;
         trace::phase("open the mounts' sources");
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
         // A mount of type cgroup has the container's own cgroup as its source.
-        let coming: Vec<PathBuf> = match network {
-            NetworkMaker::InitFirst => self.record.cgroup.directories().map(|(_, path)| path).collect(),
-            NetworkMaker::WithOthers => Vec::new(),
-        };
-        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), &coming, Cloning::InTurn)?;
+        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), &cgroup.coming(), Cloning::InTurn)?;
         if let (Some(rdt), Some((root, _))) = (&plan.intel_rdt, &self.record.intel_rdt) {
             rdt::Group::create(root, &plan.id, rdt)?;
         }
-        let start = match starter {
-            Starter::StartCommand => Start::Listener(socket::listen_in(self.entry.dir(), START_SOCKET)?),
-            Starter::Creator => Start::Runtime,
+        let (start, before_start) = match starter {
+            Starter::StartCommand => (Start::Listener(socket::listen_in(self.entry.dir(), START_SOCKET)?), None),
+            Starter::Creator(before_start) => (Start::Runtime, Some(before_start)),
         };
         let progress = SharedWord::new().call(|| "mmap a shared page".into())?;
         let (ours, theirs) = Channel::pair()?;
@@ -238,9 +252,20 @@ impl Making<'_> {
         if privileged || !new_user_namespace {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
         }
+        trace::phase("wait for the network namespace");
+        let network = match network.and_then(NetworkInTheMaking::finish) {
+            Some(namespace) => {
+                joins.add_network(namespace);
+                NetworkMaker::Beside
+            }
+            // It is joined or shared, or making it has failed: then it fails again, and with an error.
+            None => NetworkMaker::WithOthers,
+        };
         trace::phase("clone init");
         let waits = new_user_namespace
-            || network == NetworkMaker::InitFirst
+            // Its first word may not come before that of who makes it.
+            || lineage == Lineage::Grandchild
+            || head_start == HeadStart::Given
             || plan.intel_rdt.is_some()
             || oom_score_adj(plan).is_some()
             || cgroup.waits_for_attach();
@@ -263,6 +288,7 @@ impl Making<'_> {
                 lineage,
                 joins,
                 cgroup,
+                head_start,
                 network,
                 prepared,
                 labels: &labels,
@@ -275,37 +301,32 @@ impl Making<'_> {
                 start,
                 passed,
                 waits,
-                not_ours: vec![ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()],
+                not_ours: [ours.as_fd().as_raw_fd(), self.entry.dir().as_raw_fd()]
+                    .into_iter()
+                    .chain(self.seal.as_ref().and_then(Seal::fd))
+                    .collect(),
             }),
         };
         trace::phase("make the rest of the cgroup");
         drop((theirs, start, console));
         log::debug(format_args!("{}: init is process {pid}", plan.id));
         let dialogue = Dialogue::new(ours, progress);
-        let mut init = self.init.insert(InitProcess { pid, pidfd });
+        let mut init = InitProcess { pid, pidfd };
         if lineage == Lineage::Grandchild {
-            let born = dialogue.hear_birth(init)?;
-            init = self.init.insert(born);
+            init = dialogue.hear_birth(self.init.insert(init))?;
         }
-        let mut cgroup = cgroup.finish()?;
-        for note in cgroup.notes() {
-            log::debug(format_args!("{}: {note}", plan.id));
-        }
-        if plan.cgroup.has_limits() {
-            self.kills_above = KillsAbove::of(&self.record.cgroup)?;
-        }
-        let attached = cgroup.attach(init.pid);
-        if attached.is_err() {
-            self.record.cgroup = cgroup.record().clone();
-        }
-        for note in attached? {
-            log::debug(format_args!("{}: {note}", plan.id));
-        }
-        cgroup.complete()?;
-        drop(cgroup);
-        let mut userns = None;
+        let pid = self.init.insert(init).pid;
+        let attended = self.finish_cgroup(cgroup, pid).and_then(|()| match waits {
+            true => prepare_init(plan, &self.record, pid, &host, &prepared),
+            false => Ok(None),
+        });
+        let init = self.init.as_ref().context("there is no init process")?;
+        let userns = match attended {
+            // Init, which has gone ahead, knows better why: it is gone.
+            Err(error) if dialogue.channel.is_closed()? => return Err(dialogue.last_words(init).unwrap_or(error)),
+            attended => attended?,
+        };
         if waits {
-            userns = prepare_init(plan, &self.record, init, &host, &prepared)?;
             dialogue.let_go_on(init)?;
         }
         trace::phase("wait for init");
@@ -313,8 +334,29 @@ impl Making<'_> {
         let start_time = store::start_time(init.pid).context("init is gone")?;
         self.entry.write_init(&InitRecord { pid: init.pid, start_time })?;
         drop(joins);
-        dialogue.until_ready(plan, init, prepared.rest(userns))?;
+        let mut before_start = before_start;
+        let seal = if before_start.is_none() { self.seal.take() } else { None };
+        dialogue.until_ready(plan, init, prepared.rest(userns), seal, &mut |init| match &mut before_start {
+            Some(act) => act(self.entry, init),
+            None => bail!("a frame out of turn"),
+        })?;
         Ok(dialogue)
+    }
+
+    /// What of the cgroup is made when there is an init.
+    fn finish_cgroup(&mut self, cgroup: cgroup::Begun, init: i32) -> Result<()> {
+        let mut cgroup = cgroup.finish()?;
+        let note = |text: &str| log::debug(format_args!("{}: {text}", self.plan.id));
+        cgroup.notes().iter().for_each(|text| note(text));
+        if self.plan.cgroup.has_limits() {
+            self.kills_above = KillsAbove::of(&self.record.cgroup)?;
+        }
+        let attached = cgroup.attach(init);
+        if attached.is_err() {
+            self.record.cgroup = cgroup.record().clone();
+        }
+        attached?.iter().for_each(|text| note(text));
+        cgroup.complete()
     }
 }
 
@@ -324,18 +366,12 @@ fn oom_score_adj(plan: &Plan) -> Option<i32> {
 }
 
 /// What init waits for before its first step. Returns its user namespace, where mounts have that one's mapping.
-fn prepare_init(
-    plan: &Plan,
-    record: &Record,
-    process: &InitProcess,
-    host: &Host,
-    prepared: &Prepared,
-) -> Result<Option<OwnedFd>> {
+fn prepare_init(plan: &Plan, record: &Record, init: i32, host: &Host, prepared: &Prepared) -> Result<Option<OwnedFd>> {
     let mut userns = None;
     if let Some(map) = plan.namespaces.id_map.as_ref().filter(|_| plan.namespaces.user == Namespace::New) {
-        super::idmap::write(process.pid, map, host)?;
+        super::idmap::write(init, map, host)?;
         if prepared.needs_user_namespace() {
-            let path = format!("/proc/{}/ns/user", process.pid);
+            let path = format!("/proc/{init}/ns/user");
             let namespace = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
                 .call(|| format!("open {path}"))?;
             prepared.map_ids(plan, namespace.as_fd())?;
@@ -343,13 +379,13 @@ fn prepare_init(
         }
     }
     if let Some(score) = oom_score_adj(plan) {
-        let path = format!("/proc/{}/oom_score_adj", process.pid);
+        let path = format!("/proc/{init}/oom_score_adj");
         std::fs::write(&path, score.to_string())
             .call(|| format!("write {path} {score}"))
             .context("process.oomScoreAdj")?;
     }
     if let Some((root, group)) = &record.intel_rdt {
-        group.join(root, process.pid)?;
+        group.join(root, init)?;
     }
     Ok(userns)
 }
@@ -398,7 +434,7 @@ fn explain_oom(error: anyhow::Error, making: &Making) -> anyhow::Error {
     let is_dead = || making.init.as_ref().is_some_and(|init| pidfd::ended_child() == Ok(Some(init.pid)));
     let died = || error.downcast_ref::<Death>().is_some_and(Death::by_sigkill) || is_dead();
     let killed = in_its_cgroup() || (above() && died());
-    match record.resources.memory.limit {
+    match making.plan.cgroup.resources.memory.limit {
         Some(Limit::To(limit)) if killed || errno_of(&error) == Some(Errno::ENOMEM) => {
             let end = if killed { "init was killed for want of memory" } else { "there was no memory" };
             error.context(format!("linux.resources.memory.limit: {limit} bytes are too few for a start: {end}"))

@@ -39,6 +39,11 @@ pub(super) fn destroy(entry: &Entry, record: Option<&Record>, volumes: Remove) -
     take_down(entry, record, kill_init(entry)?, volumes)
 }
 
+/// The same where the container's first process has been reaped.
+pub(super) fn clear_away(entry: &Entry, record: Option<&Record>, volumes: Remove) -> Result<()> {
+    take_down(entry, record, None, volumes)
+}
+
 /// `init` is what is about to end.
 fn take_down(entry: &Entry, record: Option<&Record>, init: Option<OwnedFd>, volumes: Remove) -> Result<()> {
     if let Some(record) = record {

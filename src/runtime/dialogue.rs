@@ -4,6 +4,7 @@ use crate::init::Step;
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Plan;
 use crate::rootfs::Outstanding;
+use crate::security::seal::Seal;
 use crate::security::seccomp::notify::{self, ContainerProcessState};
 use crate::state::{HookState, Status};
 use crate::sys::shared::SharedWord;
@@ -62,7 +63,11 @@ impl Dialogue {
 
     /// Tells init to go on; if it is gone, why.
     pub fn let_go_on(&self, init: &InitProcess) -> Result<()> {
-        let told = self.channel.tell_init(ToInit::Go);
+        self.tell(init, ToInit::Go)
+    }
+
+    fn tell(&self, init: &InitProcess, message: ToInit) -> Result<()> {
+        let told = self.channel.tell_init(message);
         // One that is there waits for what could not be said.
         if told.is_err() && self.channel.is_closed()? {
             self.hear(init)?;
@@ -79,17 +84,38 @@ impl Dialogue {
         Ok(InitProcess { pid, pidfd })
     }
 
+    /// Why an init has ended that is gone.
+    pub fn last_words(&self, init: &InitProcess) -> Option<anyhow::Error> {
+        self.hear(init).err()
+    }
+
     /// The socket by which criu is spoken to, from the child that becomes it.
     pub fn hear_socket(&self, child: &InitProcess) -> Result<OwnedFd> {
         let FromInit::Ready = self.hear(child)? else { bail!("a frame out of turn") };
         self.channel.receive_fds()?.pop().context("the child sent no socket")
     }
 
-    /// Does the runtime's part of the work until init waits for `start`.
-    pub fn until_ready(&self, plan: &Plan, init: &InitProcess, mut outstanding: Outstanding) -> Result<()> {
+    /// Does the runtime's part of the work until init waits for `start`, or until it is ready after it was told to start:
+    /// by a runtime that starts it, which does `before_start` first. `seal` is closed when there is nothing else to do.
+    pub fn until_ready(
+        &self,
+        plan: &Plan,
+        init: &InitProcess,
+        mut outstanding: Outstanding,
+        mut seal: Option<Seal>,
+        before_start: &mut dyn FnMut(&InitProcess) -> Result<()>,
+    ) -> Result<()> {
         loop {
+            if outstanding.is_empty() {
+                drop(seal.take());
+            }
             match self.hear(init)? {
                 FromInit::Ready => return Ok(()),
+                FromInit::Furnished => {
+                    before_start(init)?;
+                    self.tell(init, ToInit::Start)?;
+                    continue;
+                }
                 FromInit::NetworkReady => {
                     let path = format!("/proc/{}/ns/net", init.pid);
                     let namespace = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
@@ -104,7 +130,7 @@ impl Dialogue {
                     hooks::run_all(&plan.hooks.create_runtime, &state(Status::Creating))?;
                 }
                 FromInit::SourcesWanted(index) => {
-                    self.channel.send_fds(&outstanding.clone_turn(plan, index as usize)?)?;
+                    outstanding.clone_turn(plan, index as usize, &mut |trees| self.channel.send_fds(trees))?;
                     continue;
                 }
                 FromInit::SeccompListener(number) => {

@@ -14,9 +14,10 @@ use crate::init::{Loadable, Passed};
 use crate::ipc::{Channel, ToInit, socket};
 use crate::plan::exec::{Changes, Template};
 use crate::plan::{Problems, Process};
+use crate::security::attributes;
 use crate::security::lsm::Labels;
+use crate::security::seal::{self, Seal};
 use crate::security::seccomp::notify::{self, ContainerProcessState};
-use crate::security::{attributes, seal};
 use crate::state::Status;
 use crate::store::{Access, Entry, NotFound};
 use crate::sys::ns::{self, Cloned, Parent};
@@ -61,7 +62,7 @@ pub fn exec(context: &Context, args: &ExecArgs) -> Result<i32> {
 }
 
 fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
-    seal::ensure(trace::variable())?;
+    let seal = seal::ensure(trace::variable())?;
     let passed = passed(args.preserve_fds)?;
     let entry = context.store().open(&args.id, Access::Read)?;
     let (init, container) = running(&entry)?;
@@ -69,14 +70,14 @@ fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
     if !args.ignore_paused && record.cgroup.is_frozen()? {
         bail!("cannot exec in a paused container (use --ignore-paused to override)");
     }
-    let template = record.template.as_ref().context("the container was created by an older version of this program")?;
+    let template = &record.template()?;
     let mut process = process(&args.what, template)?;
     let (terminal, console) = terminal(args, &mut process)?;
     let pidfd_socket =
         args.pidfd_socket.as_ref().map(|p| socket::connect_to(p).context("--pidfd-socket")).transpose()?;
     let labels = Labels::check(&process, &mut |text| log::warn(format_args!("{}: {text}", args.id)))?;
     let filter = template.seccomp.as_ref().map(|_| entry.filter()).transpose()?;
-    let inside = Inside { entry: &entry, record: &record, template, init, container, passed, args };
+    let inside = Inside { entry: &entry, record: &record, template, init, container, passed, args, seal };
     // Before the program starts: no signal is lost.
     let mut foreground = if args.detach { None } else { Some(Foreground::block_signals()?) };
     let started = inside.start(&process, &labels, filter.as_deref(), console)?;
@@ -165,6 +166,7 @@ struct Inside<'a> {
     container: OwnedFd,
     passed: Passed,
     args: &'a ExecArgs,
+    seal: Seal,
 }
 
 impl Inside<'_> {
@@ -176,7 +178,7 @@ impl Inside<'_> {
         filter: Option<&[u8]>,
         console_socket: Option<OwnedFd>,
     ) -> Result<InitProcess> {
-        let Inside { entry, record, template, init, container, passed, args } = self;
+        let Inside { entry, record, template, init, container, passed, args, seal } = self;
         let mount = template.namespaces & libc::CLONE_NEWNS as u64;
         let privileged = nix::unistd::geteuid().is_root();
         let (ours, theirs) = Channel::pair()?;
@@ -198,7 +200,7 @@ impl Inside<'_> {
             console_socket,
             passed,
             waits: record.intel_rdt.is_some(),
-            not_ours: vec![ours.as_fd().as_raw_fd(), entry.dir().as_raw_fd()],
+            not_ours: [ours.as_fd().as_raw_fd(), entry.dir().as_raw_fd()].into_iter().chain(seal.fd()).collect(),
         };
         if privileged {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
@@ -217,7 +219,7 @@ impl Inside<'_> {
             },
             Err(error) => return Err(error),
         };
-        drop(theirs);
+        drop((theirs, seal));
         let dialogue = Dialogue::new(ours, progress);
         let listener = |pid, fd| send_listener(record, template, init, pid, fd);
         if let Err(error) = answer(&dialogue, &mut started, waiting, birth, record, &listener) {

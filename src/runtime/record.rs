@@ -4,7 +4,7 @@ use super::storage::Storage;
 use crate::cgroup;
 use crate::plan::exec::Template;
 use crate::plan::namespaces::Namespace;
-use crate::plan::resources::Resources;
+use crate::plan::resources::{Limit, Resources};
 use crate::plan::{Hooks, Plan};
 use crate::state::{HookState, Status};
 use crate::store::Entry;
@@ -13,8 +13,11 @@ use crate::sys::{Call, Errno};
 use crate::{hooks, log, rdt};
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, umount2};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 /// The format of the record; older ones stay readable.
@@ -38,7 +41,7 @@ pub struct Record {
     pub cgroup: cgroup::Record,
     /// The limits and device rules that are in force: those of the config, as `update` has changed them.
     #[serde(default)]
-    pub resources: Resources,
+    resources: Option<Unread<Resources>>,
     /// The container has no pid namespace that is only its own: the end of its first process ends no other.
     #[serde(default)]
     pub shares_pids: bool,
@@ -53,7 +56,26 @@ pub struct Record {
     pub storage: Option<Storage>,
     /// What `exec` needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Template>,
+    template: Option<Unread<Template>>,
+}
+
+/// A part of the record that few commands look at: text, until they do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Unread<T> {
+    text: Box<RawValue>,
+    #[serde(skip)]
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Unread<T> {
+    fn new(value: &T) -> Result<Unread<T>> {
+        Ok(Unread { text: to_raw_value(value).context("serialise a part of the record")?, of: PhantomData })
+    }
+
+    fn read(&self) -> Result<T> {
+        serde_json::from_slice(self.text.get().as_bytes()).context("a part of the container's record is damaged")
+    }
 }
 
 /// The root filesystem of a container that has no mount namespace of its own, as it stands in the host's.
@@ -83,8 +105,8 @@ impl HostMount {
 }
 
 impl Record {
-    pub fn new(plan: &Plan, owner: u32, created: String) -> Record {
-        Record {
+    pub fn new(plan: &Plan, owner: u32, created: String) -> Result<Record> {
+        Ok(Record {
             version: VERSION,
             id: plan.id.clone(),
             oci_version: plan.oci_version.clone(),
@@ -96,13 +118,35 @@ impl Record {
             owner,
             created,
             cgroup: cgroup::Record::none(),
-            resources: plan.cgroup.resources.clone(),
+            resources: Some(Unread::new(&plan.cgroup.resources)?),
             shares_pids: plan.namespaces.pid != Namespace::New,
             mounted: None,
             intel_rdt: None,
             storage: None,
-            template: Some(Template::of(plan)),
-        }
+            template: Some(Unread::new(&Template::of(plan))?),
+        })
+    }
+
+    /// The limits and device rules that are in force.
+    pub fn resources(&self) -> Result<Resources> {
+        self.resources.as_ref().map_or_else(|| Ok(Resources::default()), Unread::read)
+    }
+
+    /// After an update.
+    pub fn set_resources(&mut self, now: &Resources) -> Result<()> {
+        self.resources = Some(Unread::new(now)?);
+        Ok(())
+    }
+
+    /// What `exec` needs.
+    pub fn template(&self) -> Result<Template> {
+        self.template.as_ref().context("the container was created by an older version of this program")?.read()
+    }
+
+    /// After a restore, which may have made other namespaces.
+    pub fn set_template(&mut self, now: &Template) -> Result<()> {
+        self.template = Some(Unread::new(now)?);
+        Ok(())
     }
 
     /// The record of a container; `None` when its `create` was killed before it wrote one.
@@ -129,6 +173,19 @@ impl Record {
             pid,
             bundle: &self.bundle,
             annotations: &self.annotations,
+        }
+    }
+
+    /// Why a process of the container was killed, if it was for want of memory. Only a better sentence: where the count
+    /// cannot be read there is none.
+    pub fn want_of_memory(&self) -> Option<String> {
+        self.cgroup.oom_kills().ok().filter(|kills| *kills > 0)?;
+        match self.resources().ok()?.memory.limit {
+            Some(Limit::To(limit)) => {
+                Some(format!("killed for want of memory: linux.resources.memory.limit is {limit}"))
+            }
+            // A limit of a cgroup above, or one of `unified`.
+            _ => Some("killed for want of memory".into()),
         }
     }
 

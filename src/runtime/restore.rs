@@ -79,7 +79,7 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<i32> {
     // Those that the image names are older than this attempt.
     let made_volumes = if parts.names_volumes { Remove::No } else { Remove::Yes };
     let entry = context.store().create(&plan.id)?;
-    let mut record = Record::new(&plan, host.uid, clock::now());
+    let mut record = Record::new(&plan, host.uid, clock::now())?;
     record.storage = storage::record(context, &plan, parts.volumes.as_ref());
     let mut restoring = Restoring {
         plan: &plan,
@@ -453,11 +453,11 @@ impl Restoring<'_> {
                 group.join(root, process)?;
             }
         }
-        if is_apart(pid, "time")?
-            && let Some(template) = &mut self.record.template
-        {
+        if is_apart(pid, "time")? {
             // Criu gives the container one, so that its clocks go on where they stood.
+            let mut template = self.record.template()?;
             template.namespaces |= CLONE_NEWTIME;
+            self.record.set_template(&template)?;
         }
         self.entry.replace_record(&self.record)?;
         let start_time = store::start_time(pid).context("the restored process is gone")?;

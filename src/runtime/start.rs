@@ -42,7 +42,7 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     };
     let channel = Channel::over(connection.call(|| format!("connect {START_SOCKET}"))?);
     channel.tell_init(ToInit::Start)?;
-    let started = hear_start(&channel).and_then(|()| check_executed(&entry, pid));
+    let started = hear_start(&channel).and_then(|()| check_executed(&entry, &record, pid));
     after_start(&entry, &record, pid, started, Remove::No)?;
     // Other commands may now work on the container.
     drop(entry);
@@ -51,7 +51,7 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
 
 /// The start connection is closed by the program's execution or by the death of init, which is then waited for: what is
 /// asked next is told that the container has stopped.
-fn check_executed(entry: &Entry, pid: Option<i32>) -> Result<()> {
+fn check_executed(entry: &Entry, record: &Record, pid: Option<i32>) -> Result<()> {
     let Some(pid) = pid else { return Ok(()) };
     if !entry.never_executed(pid)? {
         return Ok(());
@@ -59,7 +59,11 @@ fn check_executed(entry: &Entry, pid: Option<i32>) -> Result<()> {
     if let Some(dying) = entry.pidfd()? {
         pidfd::wait_for_end(dying.as_fd()).call(|| format!("poll the pidfd of {pid}"))?;
     }
-    bail!("init was killed before it executed the program")
+    let killed = "init was killed before it executed the program";
+    match record.want_of_memory() {
+        Some(why) => bail!("{killed}: {why}"),
+        None => bail!(killed),
+    }
 }
 
 /// What follows once init has answered: poststart hooks, or the end that a failed hook asks for.

@@ -27,15 +27,16 @@ pub fn update(context: &Context, id: &str, change: &Change) -> Result<()> {
     if matches!(query::status(&entry, &record)?.0, Status::Creating | Status::Stopped) {
         bail!("container not running");
     }
-    let asked = news(&change.resources, &record.resources);
+    let current = record.resources()?;
+    let asked = news(&change.resources, &current);
     let schemata = Schemata::write(&record, change)?;
     if asked == Resources::default() {
         return Ok(());
     }
-    match record.cgroup.update(&record.resources, &asked) {
+    match record.cgroup.update(&current, &asked) {
         Ok((now, notes)) => {
             notes.iter().for_each(|note| log::debug(format_args!("{id}: {note}")));
-            record.resources = now;
+            record.set_resources(&now)?;
             entry.replace_record(&record)
         }
         Err(error) => {

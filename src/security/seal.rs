@@ -12,29 +12,51 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
 const SELF: &str = "/proc/self/exe";
+
+/// What the running binary was executed from.
+///
+/// To be dropped when the caller waits for something anyhow, and not to be kept by a child: the last one to close a
+/// detached mount waits for an RCU grace period of the kernel. The binary stays as it is.
+#[derive(Debug)]
+pub struct Seal(Option<OwnedFd>);
+
+impl Seal {
+    /// For a child, which closes it.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.0.as_ref().map(AsRawFd::as_raw_fd)
+    }
+}
 
 /// Returns when the running binary cannot be written through `/proc/self/exe`; executes itself from such a place first
 /// where it can. To be called before anything else is opened.
 ///
 /// `more` is one more variable (`NAME=value`) for the environment of that execution.
-pub fn ensure(more: Option<String>) -> Result<()> {
-    if exec::is_from_read_only() {
-        return Ok(());
+pub fn ensure(more: Option<String>) -> Result<Seal> {
+    let sealed = Seal(exec::take_sealed_mount());
+    if exec::is_from_read_only()
+        || statvfs(SELF).call(|| format!("statfs {SELF}"))?.flags().contains(FsFlags::ST_RDONLY)
+    {
+        return Ok(sealed);
     }
-    if statvfs(SELF).call(|| format!("statfs {SELF}"))?.flags().contains(FsFlags::ST_RDONLY) {
-        return Ok(());
-    }
-    let sealed = match read_only_mount() {
+    execute_sealed(sealed, more)
+}
+
+/// Executes the binary from where nobody can write it, unless it is there.
+///
+/// Where the program has a start of its own that has been done before (`sys/start.rs`).
+#[cold]
+fn execute_sealed(sealed: Seal, more: Option<String>) -> Result<Seal> {
+    let place = match read_only_mount() {
         // Without CAP_SYS_ADMIN there is no detached mount; nor one of a file in memory.
         Err(Errno::EPERM | Errno::EINVAL) => {
             let binary =
                 open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open {SELF}"))?;
             if is_sealed(&binary) {
-                return Ok(());
+                return Ok(sealed);
             }
             sealed_copy(binary)?
         }
@@ -47,7 +69,7 @@ pub fn ensure(more: Option<String>) -> Result<()> {
     let variables =
         std::env::vars_os().map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat());
     let env = strings(variables.chain(more.map(String::into_bytes)).collect())?;
-    let Err(errno) = exec::execve_fd(sealed.as_fd(), &args, &env);
+    let Err(errno) = exec::execve_fd(place.as_fd(), &args, &env);
     bail!("execute the sealed binary: {errno}")
 }
 

@@ -21,6 +21,13 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// The file of an intent: another one when that has been written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edition {
+    inode: u64,
+    changed: (i64, i64),
+}
+
 /// The container's first process. A pid alone may be reused; with its start time it is one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InitRecord {
@@ -179,6 +186,13 @@ impl Entry {
     /// Writes the intent: what `delete` must know, before anything is done.
     pub fn write_record(&self, record: &impl Serialize) -> Result<()> {
         self.write_new(RECORD, record)
+    }
+
+    /// Which of the files it is that the intent has been written to.
+    pub fn edition(&self) -> Result<Edition> {
+        let stat = nix::sys::stat::fstatat(self.dir(), RECORD, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .call(|| format!("stat {RECORD} of container {}", self.id))?;
+        Ok(Edition { inode: stat.st_ino, changed: (stat.st_ctime, stat.st_ctime_nsec) })
     }
 
     /// Writes the intent anew, after a change of the container.

@@ -4,8 +4,8 @@ use super::check;
 use nix::errno::Errno;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Set before `main` where the program's start has seen that its file is on a read-only mount.
 pub static FROM_READ_ONLY: AtomicBool = AtomicBool::new(false);
@@ -13,6 +13,16 @@ pub static FROM_READ_ONLY: AtomicBool = AtomicBool::new(false);
 /// Whether the program's start has seen that its file is on a read-only mount; false where it has not looked.
 pub fn is_from_read_only() -> bool {
     FROM_READ_ONLY.load(Ordering::Relaxed)
+}
+
+/// Set before `main` to the fd of the detached mount that the program was executed from.
+pub static SEALED_MOUNT: AtomicI32 = AtomicI32::new(-1);
+
+/// The detached mount that the program was executed from, once; `None` where it was executed from none, or it is closed.
+pub fn take_sealed_mount() -> Option<OwnedFd> {
+    let fd = SEALED_MOUNT.swap(-1, Ordering::Relaxed);
+    // SAFETY: the program's start has found it open in the name of the program, and nobody else takes it.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// `execve(2)`. Returns only on failure.

@@ -220,10 +220,17 @@ unsafe fn execute_sealed(argv: *const *const c_char, envp: *const *const c_char)
         }
         if *about.as_ptr().cast::<u64>().add(FLAGS) & libc::ST_RDONLY != 0 {
             rvol_runc::sys::exec::FROM_READ_ONLY.store(true, Ordering::Relaxed);
+            // `security::seal` leaves none open.
+            if let Some(tree) = executed_fd(envp)
+                && call(libc::SYS_fcntl, [tree as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize, 0, 0]) == 0
+            {
+                rvol_runc::sys::exec::SEALED_MOUNT.store(tree, Ordering::Relaxed);
+            }
             return;
         }
-        // OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
-        let tree = call(libc::SYS_open_tree, [AT_FDCWD, SELF as usize, 1 | libc::O_CLOEXEC as usize, 0, 0]);
+        // OPEN_TREE_CLONE. It stays open in the program that is executed: where a detached mount is closed last, the
+        // kernel waits for an RCU grace period, 10 µs to a millisecond.
+        let tree = call(libc::SYS_open_tree, [AT_FDCWD, SELF as usize, 1, 0, 0]);
         if tree < 0 {
             return;
         }
@@ -233,6 +240,43 @@ unsafe fn execute_sealed(argv: *const *const c_char, envp: *const *const c_char)
             call(libc::SYS_execveat, [tree, empty, argv as usize, envp as usize, EMPTY_PATH]);
         }
         call(libc::SYS_close, [tree, 0, 0, 0, 0]);
+    }
+}
+
+/// The fd that the program was executed from, as [`execute_sealed`] does it: the kernel gives its name then as
+/// `/dev/fd/N` (execveat(2), "Notes").
+unsafe fn executed_fd(envp: *const *const c_char) -> Option<c_int> {
+    let mut end = envp;
+    // SAFETY: the environment ends with NULL, behind which are pairs of words of which the last is AT_NULL; that of
+    // AT_EXECFN is a NUL-terminated string, of which nothing is read behind the first byte that differs.
+    unsafe {
+        while !(*end).is_null() {
+            end = end.add(1);
+        }
+        let mut entry = end.add(1).cast::<[usize; 2]>();
+        while (*entry)[0] != libc::AT_EXECFN as usize {
+            if (*entry)[0] == libc::AT_NULL as usize {
+                return None;
+            }
+            entry = entry.add(1);
+        }
+        let mut name = (*entry)[1] as *const u8;
+        for expected in b"/dev/fd/" {
+            if *name != *expected {
+                return None;
+            }
+            name = name.add(1);
+        }
+        let mut number: c_int = 0;
+        while *name != 0 {
+            let digit = (*name).wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            number = number.checked_mul(10)?.checked_add(c_int::from(digit))?;
+            name = name.add(1);
+        }
+        Some(number)
     }
 }
 
