@@ -75,12 +75,12 @@ SECTIONS
 {{
   .rodata.hot :
   {{
-{common}    *.rcgu.o(.rodata.cst*)
+{common}{libraries}    *.rcgu.o(.rodata.cst*)
     *libc.a:dl-support.o(.rodata.str*)
     *libc.a:fstat*.o(.rodata.str*)
     *.rcgu.o(.rodata.str*)
     *.rcgu.o(.rodata..Lanon.*)
-{libraries}  }}
+  }}
 }}
 INSERT AFTER .rela.dyn;
 SECTIONS

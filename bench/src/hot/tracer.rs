@@ -84,16 +84,44 @@ impl Tracer {
             command.stdin(Stdio::null()).stdout(Stdio::null()).env_clear().envs(ENVIRONMENT);
             command
         };
-        let config = |text: &str| fs::write(dir.join("bundle/config.json"), text);
-        config(&include_str!("../../configs/minimal.json").replace(r#"["/bin/true"]"#, r#"["/bin/sleep", "1000"]"#))?;
-        self.trace(command(&["create", "--bundle", &bundle, ID]), Who::Create, false)?;
-        self.trace(command(&["start", ID]), Who::Short, false)?;
-        self.trace(command(&["state", ID]), Who::Short, false)?;
-        self.trace(command(&["exec", ID, "/bin/true"]), Who::Exec, true)?;
-        self.trace(command(&["kill", ID, "KILL"]), Who::Short, false)?;
-        self.trace(command(&["delete", "--force", ID]), Who::Short, false)?;
-        config(include_str!("../../configs/docker.json"))?;
-        self.trace(command(&["run", "--bundle", &bundle, ID]), Who::Create, true)
+        // As engines have them, in a cgroup for several.
+        let parent = format!("/{ID}.{}", std::process::id());
+        let config = |text: &str, id: &str| -> Result<()> {
+            let mut config: serde_json::Value = serde_json::from_str(text)?;
+            config["linux"]["cgroupsPath"] = format!("{parent}/{id}").into();
+            Ok(fs::write(dir.join("bundle/config.json"), serde_json::to_vec_pretty(&config)?)?)
+        };
+        let untraced = |words: &[&str]| -> Result<()> {
+            let status = Command::new(binary).args(["--root", &root]).args(words).stdin(Stdio::null()).status()?;
+            if !status.success() {
+                bail!("{words:?} ended with {status}");
+            }
+            Ok(())
+        };
+        const OTHER: &str = "rvol-hot-other";
+        config(include_str!("../../configs/docker.json"), OTHER)?;
+        untraced(&["create", "--bundle", &bundle, OTHER])?;
+        let mut traced = || -> Result<()> {
+            let minimal = include_str!("../../configs/minimal.json");
+            config(&minimal.replace(r#"["/bin/true"]"#, r#"["/bin/sleep", "1000"]"#), ID)?;
+            let (log, pid) = (dir.join("log").display().to_string(), dir.join("pid").display().to_string());
+            let create = ["--log", &log, "--log-format", "json", "create", "--bundle", &bundle, "--pid-file", &pid, ID];
+            self.trace(command(&create), Who::Create, false)?;
+            self.trace(command(&["start", ID]), Who::Short, false)?;
+            self.trace(command(&["state", ID]), Who::Short, false)?;
+            self.trace(command(&["exec", ID, "/bin/true"]), Who::Exec, true)?;
+            self.trace(command(&["kill", ID, "KILL"]), Who::Short, false)?;
+            self.trace(command(&["delete", "--force", ID]), Who::Short, false)?;
+            // With warnings, and without a log to put them into.
+            config(minimal, ID)?;
+            self.trace(command(&["run", "--bundle", &bundle, ID]), Who::Create, false)?;
+            config(include_str!("../../configs/docker.json"), ID)?;
+            // Its filter is in the cache then, for which the first of all finds no directory yet.
+            untraced(&["run", "--bundle", &bundle, ID])?;
+            self.trace(command(&["run", "-b", &bundle, ID]), Who::Create, true)
+        };
+        let traced = traced();
+        traced.and(untraced(&["delete", "--force", OTHER]))
     }
 
     /// `children`: also those that the command makes, up to their own execve.
