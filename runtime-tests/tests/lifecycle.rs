@@ -334,4 +334,9 @@ fn a_missing_program_is_named() {
     case.args(&["/etc/passwd"]);
     case.run().fails().says("permission denied").says("/etc/passwd");
     case.assert_nothing_left();
+    // `run` makes the container known while init looks for the program.
+    let file = case.path("pid");
+    case.run_with(&["--pid-file", &file]).fails().says("permission denied").says("/etc/passwd");
+    assert!(!std::path::Path::new(&file).exists(), "a pid file of a container that never was");
+    case.assert_nothing_left();
 }

@@ -114,7 +114,8 @@ fn carry_out(mut init: Init, at: &Progress, reporter: &Channel) -> Result<Infall
     }
     at.step(Step::Namespaces, || birth::make_cgroup_namespace(&plan.namespaces))?;
 
-    // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
+    // Directories and files of the host. Mount targets are found without magic links; before any other of the container's own
+    // paths is looked up, none of these may be open.
     drop((init.cgroup, init.joins));
     let channel = init.channel;
     let announcement = Announcement::of(&init.start, plan, init.seccomp);

@@ -37,13 +37,12 @@ impl Entry {
             None => self.init()?,
             found => found,
         };
-        let Some(init) = init.filter(|init| is_alive(init.pid, init.start_time)) else {
-            return Ok(Look::without_process(Status::Stopped));
-        };
-        // Whether init still listens for `start`. A connection that carries nothing it passes over.
+        let Some(init) = init else { return Ok(Look::without_process(Status::Stopped)) };
+        // Whether init still listens for `start`, and then is there. A connection that carries nothing it passes over.
         let (status, connection) = match socket::knock_in(self.dir(), START_SOCKET) {
             Ok(connection) => (Status::Created, connection),
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) => (Status::Running, None),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) if is_alive(init.pid, init.start_time) => (Status::Running, None),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => return Ok(Look::without_process(Status::Stopped)),
             Err(errno) => return Err(errno).call(|| format!("connect {START_SOCKET} of container {}", self.id())),
         };
         Ok(Look { status, pid: Some(init.pid), connection })
