@@ -5,6 +5,8 @@ use crate::ipc::socket;
 use crate::state::Status;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::Result;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
@@ -38,14 +40,29 @@ impl Entry {
             found => found,
         };
         let Some(init) = init else { return Ok(Look::without_process(Status::Stopped)) };
-        // Whether init still listens for `start`, and then is there. A connection that carries nothing it passes over.
-        let (status, connection) = match socket::knock_in(self.dir(), START_SOCKET) {
-            Ok(connection) => (Status::Created, connection),
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) if is_alive(init.pid, init.start_time) => (Status::Running, None),
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) => return Ok(Look::without_process(Status::Stopped)),
-            Err(errno) => return Err(errno).call(|| format!("connect {START_SOCKET} of container {}", self.id())),
+        if let Some(connection) = self.knock()? {
+            return Ok(Look { status: Status::Created, pid: Some(init.pid), connection });
+        }
+        match is_alive(init.pid, init.start_time) {
+            true => Ok(Look { status: Status::Running, pid: Some(init.pid), connection: None }),
+            false => Ok(Look::without_process(Status::Stopped)),
+        }
+    }
+
+    /// The connection to an init that listens for `start`, which is there then, or `None` where its queue is full; no option
+    /// at all if nobody listens. A connection that carries nothing init passes over.
+    fn knock(&self) -> Result<Option<Option<OwnedFd>>> {
+        let describe = || format!("connect {START_SOCKET} of container {}", self.id());
+        // Mostly the container has been started, and this is all.
+        match fstatat(self.dir(), START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(None),
+            found => found.call(describe)?,
         };
-        Ok(Look { status, pid: Some(init.pid), connection })
+        match socket::knock_in(self.dir(), START_SOCKET) {
+            Ok(connection) => Ok(Some(connection)),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+            Err(errno) => Err(errno).call(describe),
+        }
     }
 
     /// Whether the container's process, `pid`, has ended, or is about to, without having executed anything. False also
