@@ -21,6 +21,7 @@ pub mod pidfd;
 pub mod process;
 pub mod quota;
 pub mod random;
+pub mod raw;
 pub mod seccomp;
 pub mod shared;
 pub mod socket;

@@ -38,7 +38,7 @@ impl Drop for NetworkInTheMaking {
 #[cfg(target_arch = "x86_64")]
 mod maker {
     use super::*;
-    use std::arch::asm;
+    use crate::sys::raw;
     use std::cell::UnsafeCell;
     use std::ffi::c_void;
     use std::os::fd::FromRawFd;
@@ -90,6 +90,13 @@ mod maker {
         (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
+    /// A system call whose failure is all that matters.
+    unsafe fn call(number: libc::c_long, [first, second, third]: [usize; 3]) -> Option<i32> {
+        // SAFETY: the caller's, for what the kernel reads.
+        let result = unsafe { raw::call(number, [first, second, third, 0, 0]) };
+        i32::try_from(result).ok().filter(|result| *result >= 0)
+    }
+
     extern "C" fn make(_: *mut c_void) -> libc::c_int {
         OUTCOME.store(attempt().unwrap_or(-1), Ordering::Release);
         0
@@ -118,25 +125,6 @@ mod maker {
             is_up?;
             call(libc::SYS_open, [c"/proc/self/ns/net".as_ptr() as usize, flags as usize, 0])
         }
-    }
-
-    /// A system call without the C library, whose errno is the caller's.
-    unsafe fn call(number: libc::c_long, arguments: [usize; 3]) -> Option<i32> {
-        let result: isize;
-        // SAFETY: the caller's, for what the kernel reads.
-        unsafe {
-            asm!(
-                "syscall",
-                inlateout("rax") number as isize => result,
-                in("rdi") arguments[0],
-                in("rsi") arguments[1],
-                in("rdx") arguments[2],
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack),
-            );
-        }
-        i32::try_from(result).ok().filter(|result| *result >= 0)
     }
 }
 

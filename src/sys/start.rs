@@ -10,6 +10,7 @@
 //! Nothing here may call `memcpy` or another function with variants, not even by an assignment of a large value, before
 //! [`choose_variants`]; nor use a thread-local variable before `__libc_setup_tls`.
 
+use rvol_runc::sys::raw::call;
 use std::arch::asm;
 use std::ffi::{c_char, c_int, c_long, c_void};
 use std::mem::MaybeUninit;
@@ -309,25 +310,4 @@ unsafe fn is(mut one: *const c_char, mut other: *const c_char) -> bool {
         }
     }
     false
-}
-
-/// A system call: its result, or an errno as a negative number.
-unsafe fn call(number: c_long, arguments: [usize; 5]) -> isize {
-    let result;
-    // SAFETY: the caller's, for what the call reads and writes.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => result,
-            in("rdi") arguments[0],
-            in("rsi") arguments[1],
-            in("rdx") arguments[2],
-            in("r10") arguments[3],
-            in("r8") arguments[4],
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result
 }
