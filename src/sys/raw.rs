@@ -1,7 +1,5 @@
 //! System calls without the C library: before it is set up, and beside a process whose errno it would write.
 
-use libc::c_long;
-
 /// A system call on x86-64: its result, or an errno as a negative number. Inlined, for the program's own start may call
 /// nothing before its first relocations.
 ///
@@ -9,7 +7,7 @@ use libc::c_long;
 /// What the call reads and writes is the caller's affair.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub unsafe fn call(number: c_long, arguments: [usize; 5]) -> isize {
+pub unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let result;
     // SAFETY: the caller's.
     unsafe {
