@@ -78,9 +78,8 @@ impl Begun {
         match self.portion {
             Portion::All => Vec::new(),
             Portion::ForBirth => {
-                let directories = self.intent.record.directories().map(|(_, path)| path);
-                let later = self.intent.record.hierarchies.iter().map(|m| m.version == Version::V1);
-                directories.zip(later).filter(|(_, later)| *later).map(|(path, _)| path).collect()
+                let shown = |index: usize| self.intent.groups[index].shown().to_path_buf();
+                self.with(Version::V1).into_iter().map(shown).collect()
             }
         }
     }

@@ -100,11 +100,7 @@ unsafe extern "C" fn __libc_start_main(
         execute_sealed(argv, envp);
         __environ = envp;
         __libc_stack_end = stack_end;
-        let mut end = envp;
-        while !(*end).is_null() {
-            end = end.add(1);
-        }
-        _dl_aux_init(end.add(1).cast());
+        _dl_aux_init(auxiliary_vector(envp));
         choose_variants();
         __libc_setup_tls();
         set_guards();
@@ -244,17 +240,25 @@ unsafe fn execute_sealed(argv: *const *const c_char, envp: *const *const c_char)
     }
 }
 
-/// The fd that the program was executed from, as [`execute_sealed`] does it: the kernel gives its name then as
-/// `/dev/fd/N` (execveat(2), "Notes").
-unsafe fn executed_fd(envp: *const *const c_char) -> Option<c_int> {
+/// What the kernel has put behind the environment.
+unsafe fn auxiliary_vector(envp: *const *const c_char) -> *const c_void {
     let mut end = envp;
-    // SAFETY: the environment ends with NULL, behind which are pairs of words of which the last is AT_NULL; that of
-    // AT_EXECFN is a NUL-terminated string, of which nothing is read behind the first byte that differs.
+    // SAFETY: the environment ends with NULL.
     unsafe {
         while !(*end).is_null() {
             end = end.add(1);
         }
-        let mut entry = end.add(1).cast::<[usize; 2]>();
+        end.add(1).cast()
+    }
+}
+
+/// The fd that the program was executed from, as [`execute_sealed`] does it: the kernel gives its name then as
+/// `/dev/fd/N` (execveat(2), "Notes").
+unsafe fn executed_fd(envp: *const *const c_char) -> Option<c_int> {
+    // SAFETY: the vector is of pairs of words of which the last is AT_NULL; that of AT_EXECFN is a NUL-terminated string, of
+    // which nothing is read behind the first byte that differs.
+    unsafe {
+        let mut entry = auxiliary_vector(envp).cast::<[usize; 2]>();
         while (*entry)[0] != libc::AT_EXECFN as usize {
             if (*entry)[0] == libc::AT_NULL as usize {
                 return None;
