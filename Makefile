@@ -51,11 +51,10 @@ hot: ## write link/hot.ld anew, which says what commands touch of the binary (do
 	cargo run --release --locked --package rvol-bench --bin rvol-hot -- "$(BINARY)" target/rvol-runc.map >target/hot.ld
 	mv target/hot.ld link/
 
-fuzz: setup ## random input for what is read from others (nightly Rust; FUZZ_SECONDS=60 for each target)
+# FUZZ_SECONDS=600 is the time of each target, FUZZ_TARGETS="archive plugin" chooses, FUZZ_SANITIZER=address looks for more.
+fuzz: setup ## random input for what is read from others (FUZZ_SECONDS=60 for each target, FUZZ_TARGETS="…")
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	@mkdir -p fuzz/corpus/config
-	LIBSECCOMP_LINK_TYPE=dylib cargo +nightly fuzz run config fuzz/corpus/config tests/configs -- -max_total_time=$(FUZZ_SECONDS)
-	LIBSECCOMP_LINK_TYPE=dylib cargo +nightly fuzz run volume_flags -- -max_total_time=$(FUZZ_SECONDS)
+	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 install: build ## install below $(DESTDIR)$(PREFIX): the binary, man pages, completions for bash, zsh and fish
 	install -D -m 0755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/rvol-runc"

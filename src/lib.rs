@@ -5,6 +5,9 @@ pub mod cgroup;
 pub mod cli;
 pub mod clock;
 pub mod criu;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod init;

@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "rootfs", "security", "state", "store", "sys", "trace", "volumes",
         ],
     ),
+    ("fuzzing", &["bundle", "criu", "host", "ipc", "network", "plan", "runtime", "security", "store", "volumes"]),
     ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "trace", "volumes"]),
 ];
 

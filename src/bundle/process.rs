@@ -25,7 +25,8 @@ impl ProcessFile {
         ProcessFile::from_json(&read(path).map_err(LoadError::File)?)
     }
 
-    fn from_json(text: &[u8]) -> Result<ProcessFile, LoadError> {
+    /// Reads the text of the file.
+    pub fn from_json(text: &[u8]) -> Result<ProcessFile, LoadError> {
         let parse = |what: String| LoadError::File(anyhow!("parse: {what}"));
         let text = std::str::from_utf8(text)
             .map_err(|e| parse(format!("byte {} is not UTF-8", e.valid_up_to())))?

@@ -92,6 +92,9 @@ fn free_name(wanted: &str, links: &[Link]) -> Result<String> {
     Ok(name)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use netlink::check_answers;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -162,30 +162,64 @@ impl Socket {
     fn receive(&mut self, dump: bool) -> Result<Option<Vec<Vec<u8>>>> {
         // The kernel writes dumps in pieces of at most 32 KiB.
         let mut buffer = vec![0; 64 << 10];
-        let (mut answers, mut interrupted) = (Vec::new(), false);
+        let mut answers = Answers { sequence: self.sequence, dump, payloads: Vec::new(), interrupted: false };
         loop {
             let size = recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC).call(|| "recv".into())?;
-            let mut rest = buffer.get(..size).context("an answer of netlink is too long")?;
-            while !rest.is_empty() {
-                let message = NetlinkBuffer::new_checked(rest)?;
-                let next = (message.length() as usize).next_multiple_of(4).min(rest.len());
-                rest = &rest[next..];
-                if message.sequence_number() != self.sequence {
-                    continue;
-                }
-                interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
-                match message.message_type() {
-                    NLMSG_DONE => return Ok((!interrupted).then_some(answers)),
-                    NLMSG_ERROR => {
-                        acknowledged(message.payload())?;
-                        return Ok(Some(answers));
-                    }
-                    _ => answers.push(message.payload().to_vec()),
-                }
+            let datagram = buffer.get(..size).context("an answer of netlink is too long")?;
+            if answers.read(datagram)? {
+                return Ok((!answers.interrupted).then_some(answers.payloads));
             }
-            // A single object comes without an acknowledgement.
-            if !dump && !answers.is_empty() {
-                return Ok(Some(answers));
+        }
+    }
+}
+
+/// The answers to one request, as they arrive.
+struct Answers {
+    sequence: u32,
+    dump: bool,
+    payloads: Vec<Vec<u8>>,
+    /// The list changed while the kernel wrote it.
+    interrupted: bool,
+}
+
+impl Answers {
+    /// Reads one datagram; true when the answer is complete.
+    fn read(&mut self, datagram: &[u8]) -> Result<bool> {
+        let mut rest = datagram;
+        while !rest.is_empty() {
+            let message = NetlinkBuffer::new_checked(rest)?;
+            let next = (message.length() as usize).next_multiple_of(4).min(rest.len());
+            rest = &rest[next..];
+            if message.sequence_number() != self.sequence {
+                continue;
+            }
+            self.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+            match message.message_type() {
+                NLMSG_DONE => return Ok(true),
+                NLMSG_ERROR => {
+                    acknowledged(message.payload())?;
+                    return Ok(true);
+                }
+                _ => self.payloads.push(message.payload().to_vec()),
+            }
+        }
+        // A single object comes without an acknowledgement.
+        Ok(!self.dump && !self.payloads.is_empty())
+    }
+}
+
+/// Reads any bytes as a datagram of answers: they are understood, or an error.
+#[cfg(any(test, fuzzing))]
+pub fn check_answers(datagram: &[u8]) {
+    for dump in [false, true] {
+        let mut answers = Answers { sequence: 1, dump, payloads: Vec::new(), interrupted: false };
+        let Ok(_complete) = answers.read(datagram) else { continue };
+        for payload in &answers.payloads {
+            if let Ok(link) = parse_link(payload) {
+                assert!(!link.name.contains('\0'), "{link:?}");
+            }
+            if let Ok(address) = parse_address(payload) {
+                let _one_or_the_other = address.is_permanent_and_global();
             }
         }
     }
@@ -233,7 +267,10 @@ fn parse_link(payload: &[u8]) -> Result<Link> {
     let attributes = attributes(payload, 16)?;
     let name = attributes.iter().find(|a| a.kind() == libc::IFLA_IFNAME).context("an interface without a name")?;
     let mut name = value_of(name);
-    ensure!(name.pop() == Some(0), "the name of an interface has no end");
+    ensure!(
+        name.pop() == Some(0) && !name.contains(&0),
+        "the name of an interface does not end with its only zero byte"
+    );
     Ok(Link { index: word(payload, 4)?, name: String::from_utf8_lossy(&name).into_owned() })
 }
 
@@ -264,6 +301,10 @@ mod tests {
         let mut message = vec![0; 16];
         message.extend_from_slice(&[200, 0, 3, 0, b'l', b'o', 0, 0]);
         assert!(parse_link(&message).is_err());
+        // A name with a zero byte in the middle, at which a program in C would end it.
+        let mut message = vec![0; 16];
+        message.extend_from_slice(&[8, 0, 3, 0, b'l', 0, b'o', 0]);
+        assert!(parse_link(&message).unwrap_err().to_string().contains("zero byte"));
         let error = acknowledged(&(-libc::EPERM).to_ne_bytes()).unwrap_err().to_string();
         assert_eq!(error, "netlink: operation not permitted (EPERM)");
     }

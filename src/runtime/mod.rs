@@ -19,7 +19,7 @@ mod pause;
 mod progress;
 mod ps;
 mod query;
-mod record;
+pub(crate) mod record;
 pub mod restore;
 mod run;
 mod sentinel;

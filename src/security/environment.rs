@@ -63,7 +63,7 @@ fn open_passwd() -> Result<Option<File>> {
 }
 
 /// The home directory of the first entry with `uid`, if it is an absolute path. Lines that are no entries are skipped.
-fn home_in(passwd: impl Read, uid: u32) -> Option<String> {
+pub(crate) fn home_in(passwd: impl Read, uid: u32) -> Option<String> {
     // Far more than any real file, and a bound on what an image can make us read.
     const MOST: u64 = 16 << 20;
     let lines = BufReader::new(passwd.take(MOST)).split(b'\n').map_while(|line| line.ok());

@@ -146,9 +146,9 @@ pub fn decode(record: &[u8]) -> Instruction {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub mod interpreter {
-    //! What the kernel does with a filter, for tests.
+    //! What the kernel does with a filter, for tests and fuzz targets.
 
     use super::*;
 

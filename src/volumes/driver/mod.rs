@@ -15,6 +15,8 @@ use anyhow::{Context, Result, ensure};
 use local::Local;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+#[cfg(any(test, fuzzing))]
+pub(crate) use plugin::check_answer;
 pub use plugin::{Plugin, Shown};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;

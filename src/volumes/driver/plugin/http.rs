@@ -202,3 +202,14 @@ impl Connection {
         }
     }
 }
+
+/// The answer that a plugin gives with these bytes before it hangs up.
+#[cfg(any(test, fuzzing))]
+pub fn answer_of(bytes: &[u8]) -> Result<Answer> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    // What the socket's buffer does not take was never sent.
+    let _sent = theirs.write(bytes)?;
+    theirs.shutdown(std::net::Shutdown::Write)?;
+    Connection::Unix(ours).post("/Plugin.Activate", "h", b"{}", Deadline::after(Duration::from_secs(1)))
+}

@@ -268,6 +268,20 @@ fn timeout(limit: Duration) -> Result<Duration> {
     limit.with_context(|| format!("{TIMEOUT}={}: is not a number of seconds", text.display()))
 }
 
+/// Reads any bytes as a plugin's answer over HTTP, which is understood or an error, and as its description.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_answer(bytes: &[u8]) {
+    registry::check_description(bytes);
+    for cut in [bytes.len(), bytes.len() / 2] {
+        let Ok(answer) = http::answer_of(&bytes[..cut]) else { continue };
+        if let Ok(reply) = read(&answer) {
+            let plugin = Plugin { name: "p".into(), address: Address::Tcp(String::new()) };
+            let mountpoint = plugin.checked("VolumeDriver.Mount", reply.mountpoint);
+            assert!(mountpoint.is_ok_and(|path| path.is_absolute()) || !reply.err.is_empty() || answer.status == 200);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -99,6 +99,17 @@ pub fn names() -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
+/// Reads any bytes as the description of a plugin: an address, or an error.
+#[cfg(any(test, fuzzing))]
+pub fn check_description(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for path in ["/p/x.spec", "/p/x.json"] {
+        if let Ok(Address::Socket(socket)) = described(Path::new(path), text) {
+            assert!(socket.is_absolute(), "{socket:?}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
