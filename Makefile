@@ -15,7 +15,7 @@ BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build bundles demo test test-vm test-engines lint bench hot fuzz install deb clean help setup setup-test setup-vm setup-engines
+.PHONY: build bundles demo test test-vm test-engines lint bench hot fuzz install deb clean help setup setup-test setup-vm setup-fuzz setup-engines
 
 build: setup ## the release binary (the default)
 	cargo build --release --locked
@@ -52,7 +52,7 @@ hot: ## write link/hot.ld anew, which says what commands touch of the binary (do
 	mv target/hot.ld link/
 
 # FUZZ_SECONDS=600 is the time of each target, FUZZ_TARGETS="archive plugin" chooses, FUZZ_SANITIZER=address looks for more.
-fuzz: setup ## random input for what is read from others (FUZZ_SECONDS=60 for each target, FUZZ_TARGETS="…")
+fuzz: setup-fuzz ## random input for what is read from others (FUZZ_SECONDS=60 for each target, FUZZ_TARGETS="…")
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
@@ -79,6 +79,9 @@ setup-test:
 
 setup-vm:
 	@scripts/setup.sh vm
+
+setup-fuzz:
+	@scripts/setup.sh fuzz
 
 setup-engines:
 	@scripts/setup.sh engines
