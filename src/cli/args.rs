@@ -15,9 +15,19 @@ use std::fmt;
 pub struct Flag {
     pub name: &'static str,
     pub short: Option<char>,
-    /// What the value is, for the help (`DIR`); `None`: a switch.
+    /// What the value is, for the help (`DIR`), or all values that are accepted (`text|json`); `None`: a switch.
     pub value: Option<&'static str>,
     pub help: &'static str,
+}
+
+impl Flag {
+    /// The values of a closed list; none where the value is free. In `json|TEMPLATE` only `json` is literal.
+    pub fn choices(&self) -> impl Iterator<Item = &'static str> {
+        let list = self.value.unwrap_or_default();
+        let is_literal = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        // `ID[:ro|rw]` has parts, and is no list.
+        list.split('|').filter(move |_| !list.contains('[') && !list.contains('=')).filter(is_literal)
+    }
 }
 
 /// A word of a command that is no flag. Of the last one there may be several if its name ends in `...`.
@@ -38,6 +48,11 @@ pub struct Matches {
 }
 
 impl Matches {
+    /// Adds a flag, as if it came last on the command line.
+    pub fn give(&mut self, flag: &Flag, value: OsString) {
+        self.flags.push((flag.name, value));
+    }
+
     /// The value of a flag; of several the last, as in runc.
     pub fn value(&self, flag: &Flag) -> Option<&OsStr> {
         self.flags.iter().rev().find(|(name, _)| *name == flag.name).map(|(_, value)| value.as_os_str())
@@ -251,7 +266,9 @@ impl Words {
             None => return Ok(None),
             Some(Arg::Value(word)) => return Ok(Some(Word::Operand(word))),
             Some(Arg::Short(short)) => {
-                let flag = find(command, |flag| flag.short == Some(short)).ok_or_else(|| unknown(command, &short))?;
+                // The short form of most other programs; -v is runc's.
+                let wanted = if short == 'V' && command.is_none() { 'v' } else { short };
+                let flag = find(command, |flag| flag.short == Some(wanted)).ok_or_else(|| unknown(command, &short))?;
                 // Nothing is joined to a short switch: what follows in `-ab` is the next flag.
                 (flag, flag.value.is_none().then(|| "true".into()))
             }

@@ -31,7 +31,7 @@ const NO_VOLUME_ANNOTATIONS: Flag = Flag {
 };
 const LOG: Flag = Flag { name: "log", short: None, value: Some("FILE"), help: "Append log records to this file" };
 const LOG_FORMAT: Flag =
-    Flag { name: "log-format", short: None, value: Some("FORMAT"), help: "Format of log records: text or json" };
+    Flag { name: "log-format", short: None, value: Some("text|json"), help: "Format of log records" };
 const DEBUG: Flag = Flag { name: "debug", short: None, value: None, help: "Log what is done, step by step" };
 const TRACE: Flag =
     Flag { name: "trace", short: None, value: None, help: "At the end, show on stderr where the time went" };
@@ -44,14 +44,14 @@ const SYSTEMD_CGROUP: Flag = Flag {
 const CGROUP_MANAGER: Flag = Flag {
     name: "cgroup-manager",
     short: None,
-    value: Some("MANAGER"),
-    help: "Who makes the cgroup: cgroupfs, systemd or disabled",
+    value: Some("cgroupfs|systemd|disabled"),
+    help: "Who makes the cgroup",
 };
 const ROOTLESS: Flag = Flag {
     name: "rootless",
     short: None,
-    value: Some("MODE"),
-    help: "Go on where a cgroup needs more privilege: true, false or auto",
+    value: Some("true|false|auto"),
+    help: "Go on where a cgroup needs more privilege",
 };
 
 pub const GLOBAL_FLAGS: &[Flag] = &[

@@ -1,8 +1,9 @@
-//! Help and hints: clap's commands made from the table, only where somebody reads what comes of them.
+//! Help and hints. Both come from the table of commands: help is laid out here, for terminals of 80 columns; clap, made
+//! from the table only after a usage error, finds the similar word.
 
 use super::args::{Flag, Matches, UsageError};
-use super::global::GLOBAL_FLAGS;
-use super::{COMMANDS, Command, Globals, Operand};
+use super::global::{GLOBAL_FLAGS, HELP};
+use super::{COMMANDS, Command, Globals, Operand, examples, layout};
 use anyhow::{Result, bail};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction};
@@ -23,11 +24,12 @@ pub const COMMAND: Command = Command {
 };
 
 const NAME: &str = "rvol-runc";
+const USAGE: &str = "rvol-runc [OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]";
 
 const ABOUT: &str = "\
-Runs containers as the OCI runtime-spec describes them: a bundle, that is a directory
-with a config.json and a root filesystem, goes in; a process with namespaces and mounts
-of its own comes out.
+Runs containers as the OCI runtime-spec describes them. A bundle is a directory with
+a config.json and a root filesystem; the container is a process with namespaces and
+mounts of its own.
 
     rvol-runc spec                  # writes a config.json to start from
     rvol-runc plan                  # shows what will be done
@@ -48,7 +50,7 @@ fn run(_: &Globals, matches: &Matches) -> Result<i32> {
 }
 
 /// The first words of commands that have two.
-fn groups() -> impl Iterator<Item = &'static str> {
+pub fn groups() -> impl Iterator<Item = &'static str> {
     let mut groups: Vec<_> = COMMANDS.iter().filter_map(|command| Some(command.name.split_once(' ')?.0)).collect();
     groups.dedup();
     groups.into_iter()
@@ -56,24 +58,78 @@ fn groups() -> impl Iterator<Item = &'static str> {
 
 /// Prints the help of all commands that begin with this word.
 pub fn print_group(group: &str) -> Result<()> {
-    let mut program = program();
-    program.build();
-    let shown = program.find_subcommand_mut(group).expect("made from the same table");
-    super::print(&shown.render_help().to_string())
+    let rows: Vec<_> = COMMANDS
+        .iter()
+        .filter_map(|command| Some((command.name.split_once(' ')?, command.about)))
+        .filter(|((first, _), _)| *first == group)
+        .map(|((_, word), about)| (format!("  {word}"), about))
+        .collect();
+    let text = format!(
+        "{}\n\nUsage: {NAME} {group} COMMAND\n\nCommands:\n{}\nOptions:\n{}",
+        group_about(group),
+        layout::list(&rows),
+        layout::list(&[(spec(&HELP), HELP.help)])
+    );
+    super::print(&text)
 }
 
 /// Prints the help of a command, or of the program, to stdout.
 pub fn print(command: Option<&Command>) -> Result<()> {
-    let mut program = program();
-    program.build();
-    let shown = match command {
-        Some(command) => command
-            .name
-            .split(' ')
-            .fold(&mut program, |found, word| found.find_subcommand_mut(word).expect("made from the same table")),
-        None => &mut program,
-    };
-    super::print(&shown.render_help().to_string())
+    super::print(&command.map_or_else(of_program, of_command))
+}
+
+fn of_program() -> String {
+    let known = COMMANDS.iter().filter(|command| !command.name.contains(' '));
+    let mut rows: Vec<_> = known.map(|command| (format!("  {}", command.name), command.about)).collect();
+    rows.extend(groups().map(|group| (format!("  {group}"), group_about(group))));
+    format!(
+        "{}\n\nUsage: {USAGE}\n\nCommands:\n{}\nOptions:\n{}",
+        layout::wrap(ABOUT),
+        layout::list(&rows),
+        options(&[GLOBAL_FLAGS])
+    )
+}
+
+fn of_command(command: &Command) -> String {
+    let mut text = format!("{}\n\nUsage: {}\n", layout::wrap(command.about), usage(command));
+    if !command.operands.is_empty() {
+        let rows: Vec<_> = command.operands.iter().map(|o| (format!("  {}", operand(o)), o.help)).collect();
+        text += &format!("\nArguments:\n{}", layout::list(&rows));
+    }
+    text += &format!("\nOptions:\n{}", options(command.flags));
+    if !command.details.is_empty() {
+        text += &format!("\n{}\n", layout::wrap(command.details));
+    }
+    let lines: Vec<_> = examples::of(command.name).iter().map(|line| format!("    {line}\n")).collect();
+    if !lines.is_empty() {
+        text += &format!("\nExamples:\n{}", lines.concat());
+    }
+    text
+}
+
+fn usage(command: &Command) -> String {
+    let operands: Vec<_> = command.operands.iter().map(operand).collect();
+    let name = command.name;
+    format!("{NAME} {name} [OPTIONS] {}", operands.join(" ")).trim_end().to_owned()
+}
+
+/// `<ID>`, `[ID]`, `<ID>...`
+fn operand(operand: &Operand) -> String {
+    let name = operand.name.trim_end_matches("...");
+    let (open, close) = if operand.required { ('<', '>') } else { ('[', ']') };
+    format!("{open}{name}{close}{}", &operand.name[name.len()..])
+}
+
+fn options(groups: &[&[Flag]]) -> String {
+    let flags = groups.iter().copied().flatten().chain([&HELP]);
+    layout::list(&flags.map(|flag| (spec(flag), flag.help)).collect::<Vec<_>>())
+}
+
+/// `  -b, --bundle <DIR>`
+fn spec(flag: &Flag) -> String {
+    let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+    let value = flag.value.map(|value| format!(" <{value}>")).unwrap_or_default();
+    format!("  {short}--{}{value}", flag.name)
 }
 
 /// What to add to a usage error: a word of the table that looks like the wrong one, and where help is.
@@ -99,7 +155,7 @@ fn similar(argv: &[OsString]) -> Option<String> {
 pub fn program() -> clap::Command {
     clap::Command::new(NAME)
         .about(ABOUT)
-        .override_usage(format!("{NAME} [OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]"))
+        .override_usage(USAGE)
         .args(GLOBAL_FLAGS.iter().map(flag))
         .subcommands(COMMANDS.iter().filter(|command| !command.name.contains(' ')).map(command))
         .subcommands(groups().map(group))
@@ -107,12 +163,16 @@ pub fn program() -> clap::Command {
         .subcommand_required(true)
 }
 
+/// One line about the commands that begin with this word.
+pub fn group_about(group: &str) -> &'static str {
+    if group == "volume" { "Manage volumes" } else { "" }
+}
+
 fn group(name: &'static str) -> clap::Command {
     let mine =
         COMMANDS.iter().filter(move |command| command.name.split_once(' ').is_some_and(|(group, _)| group == name));
-    let about = if name == "volume" { "Manage volumes" } else { "" };
     clap::Command::new(name)
-        .about(about)
+        .about(group_about(name))
         .subcommands(mine.map(command))
         .disable_help_subcommand(true)
         .subcommand_required(true)
@@ -150,5 +210,24 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_with_the_table() {
         program().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_80_columns() {
+        for text in COMMANDS.iter().map(of_command).chain([of_program()]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= layout::WIDTH, "{line}");
+            }
+        }
+    }
+
+    /// A command whose only argument is an id explains itself.
+    #[test]
+    fn commands_that_take_more_than_an_id_have_examples() {
+        for command in COMMANDS.iter().filter(|command| command.name != COMMAND.name) {
+            let simple = command.operands.len() <= 1 && command.flags.iter().copied().flatten().count() == 0;
+            let has = !examples::of(command.name).is_empty();
+            assert!(simple || has, "{}", command.name);
+        }
     }
 }

@@ -24,14 +24,14 @@ pub const FILE_LOCKS: Flag =
 pub const MANAGE_CGROUPS_MODE: Flag = Flag {
     name: "manage-cgroups-mode",
     short: None,
-    value: Some("MODE"),
-    help: "What criu does with cgroups: soft (default), full, strict or ignore",
+    value: Some("soft|full|strict|ignore"),
+    help: "What criu does with cgroups (soft)",
 };
 pub const EMPTY_NS: Flag = Flag {
     name: "empty-ns",
     short: None,
-    value: Some("NAMESPACE"),
-    help: "Make the namespace without what is in it: network, which is always so",
+    value: Some("network"),
+    help: "Make the namespace without what is in it, which is always so",
 };
 pub const AUTO_DEDUP: Flag =
     Flag { name: "auto-dedup", short: None, value: None, help: "Keep each page in one of several images only" };

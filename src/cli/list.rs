@@ -17,8 +17,7 @@ pub const COMMAND: Command = Command {
 };
 
 const QUIET: Flag = Flag { name: "quiet", short: Some('q'), value: None, help: "Show the ids only" };
-const FORMAT: Flag =
-    Flag { name: "format", short: Some('f'), value: Some("FORMAT"), help: "How to show them: table or json" };
+const FORMAT: Flag = Flag { name: "format", short: Some('f'), value: Some("table|json"), help: "How to show them" };
 
 fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
     let format = matches.text(&FORMAT)?.unwrap_or("table");

@@ -4,10 +4,12 @@
 
 mod args;
 mod checkpoint;
+mod completion;
 mod create;
 mod delete;
 mod duration;
 mod events;
+mod examples;
 mod exec;
 mod features;
 mod gc;
@@ -15,6 +17,7 @@ mod global;
 mod help;
 mod images;
 mod kill;
+mod layout;
 mod list;
 mod mounts;
 mod pause;
@@ -31,6 +34,8 @@ mod update;
 mod version;
 mod volume;
 
+pub use completion::SCRIPTS as COMPLETIONS;
+pub use examples::of as examples;
 pub use help::program;
 
 use crate::{log, trace};
@@ -88,6 +93,8 @@ static COMMANDS: &[Command] = &[
     volume::USAGE,
     spec::COMMAND,
     features::COMMAND,
+    completion::COMMAND,
+    version::COMMAND,
     help::COMMAND,
 ];
 

@@ -25,8 +25,7 @@ refuse is refused here, with every reason at once.",
     run,
 };
 
-const FORMAT: Flag =
-    Flag { name: "format", short: Some('f'), value: Some("FORMAT"), help: "How to show it: text or json" };
+const FORMAT: Flag = Flag { name: "format", short: Some('f'), value: Some("text|json"), help: "How to show it" };
 
 fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
     let dir = match (matches.operand(0), matches.value(&BUNDLE)) {

@@ -19,7 +19,7 @@ Pids are those of the host.",
 };
 
 const FORMAT: Flag =
-    Flag { name: "format", short: Some('f'), value: Some("FORMAT"), help: "How to show them: table or json (pids)" };
+    Flag { name: "format", short: Some('f'), value: Some("table|json"), help: "How to show them; json: the pids only" };
 const OPTIONS: Operand =
     Operand { name: "PS-OPTION...", required: false, verbatim: true, help: "Options of ps(1) (-ef)" };
 

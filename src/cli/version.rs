@@ -1,7 +1,18 @@
-//! `--version`: in the lines that Docker parses (`NAME version X`, `commit: …`).
+//! `version` and `--version`: in the lines that Docker parses (`NAME version X`, `commit: …`).
 
+use super::args::Matches;
+use super::{Command, Globals};
 use anyhow::Result;
 use std::fmt::Write as _;
+
+pub const COMMAND: Command = Command {
+    name: "version",
+    about: "Show the versions of the program, the runtime-spec and libseccomp",
+    details: "",
+    flags: &[],
+    operands: &[],
+    run: |_: &Globals, _: &Matches| print().map(|()| 0),
+};
 
 /// The newest runtime-spec that is carried out.
 pub const SPEC: &str = "1.3.0";

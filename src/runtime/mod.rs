@@ -39,7 +39,7 @@ pub use gc::gc;
 pub use kill::kill;
 pub use pause::{pause, resume};
 pub use ps::{processes, table};
-pub use query::{list, state};
+pub use query::{ids, list, state};
 pub use run::run;
 pub use start::start;
 pub use update::{Change, update};

@@ -18,6 +18,11 @@ pub fn state(context: &Context, id: &str) -> Result<State> {
     }
 }
 
+/// The ids of all containers, without a look at any of them.
+pub fn ids(context: &Context) -> Result<Vec<String>> {
+    context.store().ids()
+}
+
 /// The states of all containers, by id. One that cannot be read is a warning, one that has just gone is nothing.
 pub fn list(context: &Context) -> Result<Vec<State>> {
     let store = context.store();
