@@ -55,7 +55,7 @@ find_missing() {
     check kmod command -v depmod
     check zstd command -v zstd
     check lz4 command -v lz4
-    [ "${VM:-all}" = uml ] || check qemu-system-x86 command -v qemu-system-x86_64
+    case ${VM:-all} in uml | hybrid | selinux) ;; *) check qemu-system-x86 command -v qemu-system-x86_64 ;; esac
 }
 
 find_missing "$@"

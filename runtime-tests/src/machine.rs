@@ -23,6 +23,21 @@ pub fn session_of(user: u32) -> Option<String> {
     Path::new(&directory).join("bus").exists().then_some(directory)
 }
 
+/// Whether AppArmor confines processes here, and there is the program that loads profiles.
+pub fn has_apparmor() -> bool {
+    let on = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
+    on && std::process::Command::new("apparmor_parser").arg("--version").output().is_ok_and(|o| o.status.success())
+}
+
+/// Whether SELinux has a policy that knows the types of containers: the kernel itself says whether a label is one.
+pub fn has_selinux() -> bool {
+    let check = || {
+        let mut context = std::fs::File::options().read(true).write(true).open("/sys/fs/selinux/context")?;
+        std::io::Write::write_all(&mut context, b"system_u:system_r:container_t:s0:c1,c2\0")
+    };
+    check().is_ok()
+}
+
 /// Whether systemd is process 1.
 pub fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()

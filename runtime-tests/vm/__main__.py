@@ -25,9 +25,9 @@ import root  # noqa: E402
 import suite  # noqa: E402
 
 # Seconds that one test program may take. Where the processor is emulated everything is ten times slower.
-PROGRAM_LIMIT = {"uml": 600, "hybrid": 600, "qemu": 1800}
+PROGRAM_LIMIT = {"uml": 600, "hybrid": 600, "selinux": 600, "qemu": 1800}
 # Without words these run only what the first cannot.
-LISTS = {"hybrid": recipe.HYBRID_TESTS, "qemu": recipe.QEMU_TESTS}
+LISTS = {"hybrid": recipe.HYBRID_TESTS, "selinux": recipe.SELINUX_TESTS, "qemu": recipe.QEMU_TESTS}
 
 
 def ready(path: Path, fingerprint: str, build: Callable[[], None]) -> Path:
@@ -96,9 +96,9 @@ def selected(tests: suite.Suite, kind: str, arguments: argparse.Namespace) -> su
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="vm", description="Runs the tests in a guest with cgroup v2 and systemd.")
-    parser.add_argument("--guest", choices=["uml", "hybrid", "qemu", "all"], default=os.environ.get("VM") or "all",
-                        help="user-mode Linux (fast), the same with cgroup v1, an emulated machine (every controller), or\n"
-                        "all; without names the second and third run only what the first cannot")
+    parser.add_argument("--guest", choices=["uml", "hybrid", "selinux", "qemu", "all"], default=os.environ.get("VM") or "all",
+                        help="user-mode Linux (fast), the same with cgroup v1, the same with SELinux, an emulated machine\n"
+                        "(every controller), or all; without names all but the first run only what the first cannot")
     parser.add_argument("--profile", choices=["debug", "release"], default=os.environ.get("VM_PROFILE") or "release",
                         help="of the runtime under test")
     parser.add_argument("--cache", type=Path, default=Path(os.environ.get("VM_CACHE") or suite.REPOSITORY / "target/vm"),
@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--command", metavar="SHELL", help="run this instead of the tests, and exit as it does")
     parser.add_argument("tests", nargs="*", metavar="TEST[:FILTER]", help="test programs, by cargo's names; default: all")
     arguments = parser.parse_args()
-    kinds = ["uml", "hybrid", "qemu"] if arguments.guest == "all" else [arguments.guest]
+    kinds = ["uml", "hybrid", "selinux", "qemu"] if arguments.guest == "all" else [arguments.guest]
     cache = arguments.cache.resolve()
     try:
         if arguments.command:

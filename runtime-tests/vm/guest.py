@@ -125,7 +125,8 @@ class Run:
         # Started in the kernel's directory, where its loader is, and with a short name for the run's.
         words = ["./linux", "seccomp=auto", f"mem={MEMORY}"]
         words += [f"ubd0={self.directory}/cow,{self.images.root.resolve()}", f"ubd1={self._scratch()}"]
-        words += ["root=/dev/ubda", "rootfstype=ext4", "rw", f"init={root.INIT}", "lsm=landlock,yama,apparmor,bpf"]
+        module = "selinux" if self.kind == "selinux" else "apparmor"
+        words += ["root=/dev/ubda", "rootfstype=ext4", "rw", f"init={root.INIT}", f"lsm=landlock,yama,{module},bpf"]
         words += ["con=null", f"con0=null,fd:{console.fileno()}", f"con1=null,fd:{output.fileno()}"]
         words += [f"umid={self.token}", f"uml_dir={self.directory}/", "vm.type=hostfs", f"vm.control={self.directory}"]
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(self.directory)

@@ -18,6 +18,7 @@ ROOT_PACKAGES = """
     iproute2 iptables nftables procps strace jq attr acl keyutils libcap2-bin xfsprogs e2fsprogs fuse3
     busybox-static uidmap python3-minimal ca-certificates
     runc crun podman conmon containerd netavark slirp4netns fuse-overlayfs criu bpftool apparmor
+    selinux-policy-default policycoreutils
 """.split() + os.environ.get("VM_PACKAGES", "").split()
 
 # Left out of the image: nobody reads them there.
@@ -67,8 +68,11 @@ MODULE_EXCLUDES = """
 # Without further words the emulated machine, which is slow, runs only the tests of what user-mode Linux lacks: more than
 # one CPU, the controllers cpuset, hugetlb, rdma and misc, io.weight, NUMA, PSI, realtime in a cgroup, checkpoints.
 QEMU_TESTS = """
-    cgroup_v2 cgroup_limits cgroup_small_memory systemd update events process_attributes checkpoint
+    cgroup_v2 cgroup_limits cgroup_small_memory systemd update events process_attributes checkpoint lsm
 """.split()
+
+# With SELinux in the place of AppArmor: what has to do with labels.
+SELINUX_TESTS = ["lsm"]
 
 # With cgroup v1 and systemd together: what has to do with cgroups. v1 without systemd is what many build machines have.
 HYBRID_TESTS = """
