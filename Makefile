@@ -15,7 +15,7 @@ BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build bundles demo test test-vm test-engines lint bench hot fuzz install deb clean help setup setup-test setup-vm setup-fuzz setup-engines
+.PHONY: build bundles demo test test-vm test-engines lint bench fuzz install deb clean help setup setup-test setup-vm setup-fuzz setup-engines
 
 build: setup ## the release binary (the default)
 	cargo build --release --locked
@@ -45,11 +45,6 @@ lint: setup-test ## format and lints only
 bench: build ## measure against runc and crun, where they are installed (BENCH="--runs 50 --list …")
 	cargo build --release --locked --package rvol-bench --bins
 	"$(dir $(BINARY))rvol-bench" $(BENCH)
-
-hot: ## write link/hot.ld anew, which says what commands touch of the binary (docs/performance.md); takes ten minutes
-	cargo rustc --release --locked --bin rvol-runc -- -C link-arg=-Wl,-Map,$(CURDIR)/target/rvol-runc.map
-	cargo run --release --locked --package rvol-bench --bin rvol-hot -- "$(BINARY)" target/rvol-runc.map >target/hot.ld
-	mv target/hot.ld link/
 
 # FUZZ_SECONDS=600 is the time of each target, FUZZ_TARGETS="archive plugin" chooses, FUZZ_SANITIZER=address looks for more.
 fuzz: setup-fuzz ## random input for what is read from others (FUZZ_SECONDS=60 for each target, FUZZ_TARGETS="…")

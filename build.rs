@@ -15,38 +15,24 @@ fn main() {
     // (docs/performance.md). Here and not as a relocation model, which would be for every test program too.
     println!("cargo::rustc-link-arg-bins=-no-pie");
     println!("cargo::rustc-link-arg-bins=-static");
-    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_ENV", "gnu") {
-        // What commands touch lies together: fewer pages are mapped (docs/performance.md).
-        let script = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("link/hot.ld");
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
-        println!("cargo::rerun-if-changed={}", script.display());
-    }
-    println!("cargo::rustc-check-cfg=cfg(own_start)");
-    if has_known_glibc() {
-        println!("cargo::rustc-cfg=own_start");
-    }
+    seal_early();
     let given = std::env::var(VARIABLE).ok().filter(|commit| !commit.is_empty());
     if let Some(commit) = given.or_else(from_git) {
         println!("cargo::rustc-env={VARIABLE}={commit}");
     }
 }
 
-/// Whether the C library that is linked in is the one whose start code `src/sys/start.rs` takes the place of. Its functions
-/// are glibc's private ones: another version may have others.
-fn has_known_glibc() -> bool {
-    const KNOWN: &[u8] = b"stable release version 2.36.\n";
-    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    if !is("CARGO_CFG_TARGET_ARCH", "x86_64") || !is("CARGO_CFG_TARGET_ENV", "gnu") {
-        return false;
+/// Makes `src/sys/early_seal.rs` the program's entry point, with the feature and where it has code for the processor.
+fn seal_early() {
+    println!("cargo::rustc-check-cfg=cfg(early_seal)");
+    let is = |name: &str, values: &[&str]| std::env::var(name).is_ok_and(|v| values.contains(&v.as_str()));
+    if std::env::var_os("CARGO_FEATURE_EARLY_SEAL").is_some()
+        && is("CARGO_CFG_TARGET_ARCH", &["x86_64", "aarch64"])
+        && is("CARGO_CFG_TARGET_ENV", &["gnu"])
+    {
+        println!("cargo::rustc-cfg=early_seal");
+        println!("cargo::rustc-link-arg-bins=-Wl,-e,rvol_runc_entry");
     }
-    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
-    let linker = std::env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".into());
-    let Ok(output) = Command::new(linker).arg("-print-file-name=libc.a").output() else { return false };
-    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    println!("cargo::rerun-if-changed={path}");
-    let archive = std::fs::read(&path).unwrap_or_default();
-    archive.windows(KNOWN.len()).any(|bytes| bytes == KNOWN)
 }
 
 fn from_git() -> Option<String> {

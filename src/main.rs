@@ -4,9 +4,7 @@
 
 #[path = "sys/entry.rs"]
 mod entry;
-#[cfg(own_start)]
-#[path = "sys/start.rs"]
-mod start;
 
-#[global_allocator]
-static HEAP: rvol_runc::sys::heap::Blocks = rvol_runc::sys::heap::Blocks;
+#[cfg(early_seal)]
+#[path = "sys/early_seal.rs"]
+mod early_seal;

@@ -209,8 +209,7 @@ fn peak(case: &Case, words: &[&str]) -> u64 {
     }
 }
 
-/// Of the release build, in KiB. Nearly twice what was measured is allowed: that much comes and goes with the linker's script
-/// (`make hot`), which is older than the code.
+/// Of the release build, in KiB. Which neighbouring pages the kernel maps along with a page depends on its cache.
 #[test]
 fn peaks_of_memory_stay_within_the_budget() {
     needs!(Rvol);

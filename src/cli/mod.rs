@@ -98,6 +98,9 @@ static COMMANDS: &[Command] = &[
     help::COMMAND,
 ];
 
+/// The commands that make a process inside a container, and call `security::seal` for it.
+pub static NEED_SEAL: [&str; 3] = [create::COMMAND.name, run::COMMAND.name, exec::COMMAND.name];
+
 const CONTAINER_ID: Operand = Operand {
     name: "CONTAINER-ID",
     required: true,

@@ -7,7 +7,7 @@
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, MountAttr, OPEN_TREE_CLONE, mount_setattr, open_tree_at_cwd};
 use crate::sys::{Call, Errno, exec};
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -17,10 +17,10 @@ use std::os::unix::ffi::OsStringExt;
 
 const SELF: &str = "/proc/self/exe";
 
-/// What the running binary was executed from.
+/// The detached mount that the running binary was executed from, if it was.
 ///
-/// To be dropped when the caller waits for something anyhow, and not to be kept by a child: the last one to close a
-/// detached mount waits for an RCU grace period of the kernel. The binary stays as it is.
+/// Whoever closes a detached mount last waits for an RCU grace period of the kernel, 10 µs to a millisecond. So the mount
+/// stays open across the execve, the runtime closes it when it waits for something anyhow, and a child closes it before.
 #[derive(Debug)]
 pub struct Seal(Option<OwnedFd>);
 
@@ -36,27 +36,23 @@ impl Seal {
 ///
 /// `more` is one more variable (`NAME=value`) for the environment of that execution.
 pub fn ensure(more: Option<String>) -> Result<Seal> {
-    let sealed = Seal(exec::take_sealed_mount());
-    if exec::is_from_read_only()
-        || statvfs(SELF).call(|| format!("statfs {SELF}"))?.flags().contains(FsFlags::ST_RDONLY)
-    {
-        return Ok(sealed);
+    if statvfs(SELF).call(|| format!("statfs {SELF}"))?.flags().contains(FsFlags::ST_RDONLY) {
+        return Ok(Seal(exec::take_executed_mount()));
     }
-    execute_sealed(sealed, more)
+    execute_sealed(more)
 }
 
-/// Executes the binary from where nobody can write it, unless it is there.
-///
-/// Where the program has a start of its own that has been done before (`sys/start.rs`).
+/// Executes the binary from a read-only mount or from a sealed copy, unless it is that copy. With the feature
+/// `early-seal`, `sys/early_seal.rs` has mostly done it before `main`.
 #[cold]
-fn execute_sealed(sealed: Seal, more: Option<String>) -> Result<Seal> {
+fn execute_sealed(more: Option<String>) -> Result<Seal> {
     let place = match read_only_mount() {
         // Without CAP_SYS_ADMIN there is no detached mount; nor one of a file in memory.
         Err(Errno::EPERM | Errno::EINVAL) => {
             let binary =
                 open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open {SELF}"))?;
             if is_sealed(&binary) {
-                return Ok(sealed);
+                return Ok(Seal(None));
             }
             sealed_copy(binary)?
         }
@@ -78,6 +74,8 @@ fn execute_sealed(sealed: Seal, more: Option<String>) -> Result<Seal> {
 fn read_only_mount() -> nix::Result<OwnedFd> {
     let tree = open_tree_at_cwd(SELF.as_bytes(), OPEN_TREE_CLONE)?;
     mount_setattr(tree.as_fd(), 0, &MountAttr { attr_set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    // It stays open across the execve: see `Seal`.
+    fcntl(&tree, FcntlArg::F_SETFD(FdFlag::empty()))?;
     Ok(tree)
 }
 

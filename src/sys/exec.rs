@@ -5,24 +5,28 @@ use nix::errno::Errno;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// Set before `main` where the program's start has seen that its file is on a read-only mount.
-pub static FROM_READ_ONLY: AtomicBool = AtomicBool::new(false);
-
-/// Whether the program's start has seen that its file is on a read-only mount; false where it has not looked.
-pub fn is_from_read_only() -> bool {
-    FROM_READ_ONLY.load(Ordering::Relaxed)
-}
-
-/// Set before `main` to the fd of the detached mount that the program was executed from.
-pub static SEALED_MOUNT: AtomicI32 = AtomicI32::new(-1);
-
-/// The detached mount that the program was executed from, once; `None` where it was executed from none, or it is closed.
-pub fn take_sealed_mount() -> Option<OwnedFd> {
-    let fd = SEALED_MOUNT.swap(-1, Ordering::Relaxed);
-    // SAFETY: the program's start has found it open in the name of the program, and nobody else takes it.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+/// The detached mount that the program was executed from, if its fd is still open: the kernel names the program
+/// `/dev/fd/N` then (execveat(2), "Notes"). To be called once; the caller has seen that the program is on a read-only mount.
+pub fn take_executed_mount() -> Option<OwnedFd> {
+    // SAFETY: getauxval(3) only reads what the kernel has passed.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the value of AT_EXECFN is a NUL-terminated string that stays as long as the process.
+    let name = unsafe { CStr::from_ptr(name) }.to_str().ok()?;
+    let number: i32 = name.strip_prefix("/dev/fd/")?.parse().ok()?;
+    // A caller of fexecve(3) may pass an fd of its own here, which is not O_PATH as that of a mount is.
+    // SAFETY: F_GETFL takes no argument and touches no memory.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFL) }.into()).ok()?;
+    if flags & libc::c_long::from(libc::O_PATH) == 0 {
+        return None;
+    }
+    // SAFETY: the fd is open, was opened for this execution, and nobody else takes it.
+    let mount = unsafe { OwnedFd::from_raw_fd(number) };
+    nix::fcntl::fcntl(&mount, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).ok()?;
+    Some(mount)
 }
 
 /// `execve(2)`. Returns only on failure.

@@ -10,7 +10,6 @@ mod error;
 pub mod event;
 pub mod exec;
 pub mod file;
-pub mod heap;
 pub mod kernel;
 pub mod mount;
 pub mod net;

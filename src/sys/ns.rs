@@ -1,6 +1,6 @@
 //! clone3, and what belongs to a process at birth.
 
-use super::{check, heap};
+use super::check;
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -44,7 +44,6 @@ struct CloneArgs {
 /// `namespaces` are `CLONE_NEW*` bits; with `cgroup`, an fd of a cgroup v2 directory, the child is born in it.
 /// The caller must be single-threaded: after a fork only the calling thread exists.
 pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: Parent) -> nix::Result<Cloned> {
-    heap::part();
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,
