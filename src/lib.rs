@@ -8,6 +8,7 @@ pub mod criu;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod holder;
 pub mod hooks;
 pub mod host;
 pub mod init;

@@ -6,8 +6,11 @@
 
 mod status;
 
-pub use status::{Look, start_time};
+pub use crate::sys::procstat::start_time;
+pub use status::Look;
 
+use crate::holder::Holder;
+use crate::sys::alarm::lock_within;
 use crate::sys::file::{Lock, lock};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail};
@@ -20,6 +23,10 @@ use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a command waits for another one that works on the same container.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The file of an intent: another one when that has been written anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +70,7 @@ pub struct Entry {
 pub enum Access {
     /// No lock: reads what is there now.
     Read,
-    /// Waits for the exclusive lock.
+    /// Waits for the exclusive lock, at most [`LOCK_PATIENCE`].
     Change,
 }
 
@@ -94,7 +101,7 @@ impl Store {
     }
 
     fn lock_new(&self, id: &str) -> Result<Entry> {
-        let entry = self.entry(id, Access::Change)?;
+        let entry = self.entry(id, Access::Change, LOCK_PATIENCE)?;
         // Between the mkdir and the lock a `delete --force` may have taken the directory away again.
         if !entry.is_linked() {
             bail!("container {id} was deleted while it was created");
@@ -102,11 +109,16 @@ impl Store {
         Ok(entry)
     }
 
-    /// The directory of an existing container.
+    /// The directory of an existing container. An error of type [`Busy`] if another command keeps its lock.
     pub fn open(&self, id: &str, access: Access) -> Result<Entry> {
+        self.open_within(id, access, LOCK_PATIENCE)
+    }
+
+    /// As [`Store::open`], with another time to wait for the lock.
+    pub fn open_within(&self, id: &str, access: Access, patience: Duration) -> Result<Entry> {
         check_id(id)?;
         loop {
-            let entry = self.entry(id, access)?;
+            let entry = self.entry(id, access, patience)?;
             // Whoever held the lock may have deleted the container.
             if access == Access::Read || entry.is_linked() {
                 return Ok(entry);
@@ -140,14 +152,43 @@ impl Store {
         }
     }
 
-    fn entry(&self, id: &str, access: Access) -> Result<Entry> {
+    fn entry(&self, id: &str, access: Access, patience: Duration) -> Result<Entry> {
         let dir = self.open_dir(id)?;
         if access == Access::Change {
-            lock(dir.as_fd(), Lock::Exclusive).call(|| format!("flock {id}"))?;
+            lock_dir(dir.as_fd(), id, patience)?;
         }
         Ok(Entry { id: id.to_owned(), dir, root: self.root.clone(), access })
     }
 }
+
+fn lock_dir(dir: BorrowedFd, id: &str, patience: Duration) -> Result<()> {
+    if lock_within(dir, patience).call(|| format!("flock {id}"))? {
+        return Ok(());
+    }
+    bail!(Busy { id: id.to_owned(), holder: Holder::of(dir), seconds: patience.as_secs() })
+}
+
+/// Another command has the container's lock.
+#[derive(Debug)]
+pub struct Busy {
+    pub id: String,
+    pub holder: Option<Holder>,
+    /// How long the lock was waited for.
+    pub seconds: u64,
+}
+
+impl std::fmt::Display for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "container {} is busy: ", self.id)?;
+        match &self.holder {
+            Some(holder) => write!(f, "{holder}")?,
+            None => write!(f, "a process that cannot be seen from here")?,
+        }
+        write!(f, " has not released its lock within {} s; wait for it, or end it by delete --force", self.seconds)
+    }
+}
+
+impl std::error::Error for Busy {}
 
 /// There is no container with this id. Engines search for "does not exist".
 #[derive(Debug)]
@@ -175,8 +216,13 @@ impl Entry {
     /// Waits for the lock; `None` when the container has been deleted. One that was created under the same id since is
     /// another one.
     pub fn lock_again(self) -> Result<Option<Entry>> {
-        lock(self.dir(), Lock::Exclusive).call(|| format!("flock {}", self.id))?;
+        lock_dir(self.dir(), &self.id, LOCK_PATIENCE)?;
         Ok(Some(Entry { access: Access::Change, ..self }).filter(Entry::is_linked))
+    }
+
+    /// For messages.
+    pub fn path(&self) -> PathBuf {
+        self.root.join(&self.id)
     }
 
     pub fn dir(&self) -> BorrowedFd<'_> {

@@ -3,11 +3,11 @@
 use super::{Entry, START_SOCKET};
 use crate::ipc::socket;
 use crate::state::Status;
+use crate::sys::procstat::stat;
 use crate::sys::{Call, Errno, pidfd};
 use anyhow::Result;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 
 /// What a look at a container tells.
@@ -96,37 +96,6 @@ fn is_alive(pid: i32, start_time: u64) -> bool {
     stat(pid).is_some_and(|stat| stat.start_time == start_time && !stat.has_ended())
 }
 
-/// The start time of a process in clock ticks after boot; `None` when it is gone.
-pub fn start_time(pid: i32) -> Option<u64> {
-    stat(pid).map(|stat| stat.start_time)
-}
-
-/// Fields of proc_pid_stat(5).
-struct Stat {
-    state: u8,
-    flags: u64,
-    start_time: u64,
-}
-
-impl Stat {
-    fn has_ended(&self) -> bool {
-        matches!(self.state, b'Z' | b'X')
-    }
-}
-
-fn stat(pid: i32) -> Option<Stat> {
-    let mut buffer = [0u8; 1024];
-    // 52 numbers and a short name: one read takes it whole.
-    let length = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
-    let text = &buffer[..length];
-    // The command's name, in parentheses, may itself hold spaces and parentheses.
-    let rest = &text[text.iter().rposition(|b| *b == b')')? + 2..];
-    let mut fields = rest.split(|b| *b == b' ');
-    let state = *fields.next()?.first()?;
-    let mut number = |skipped| std::str::from_utf8(fields.nth(skipped)?).ok()?.parse().ok();
-    Some(Stat { state, flags: number(5)?, start_time: number(12)? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,7 +103,7 @@ mod tests {
     #[test]
     fn a_process_is_known_by_its_start_time() {
         let me = std::process::id().cast_signed();
-        let start = start_time(me).unwrap();
+        let start = stat(me).unwrap().start_time;
         assert!(is_alive(me, start));
         assert!(!is_alive(me, start + 1));
         let stat = stat(me).unwrap();

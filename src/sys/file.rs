@@ -123,8 +123,6 @@ fn grow(get: impl Fn(*mut u8, usize) -> isize) -> nix::Result<Vec<u8>> {
 /// A lock of flock(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
-    /// Waits for it.
-    Exclusive,
     /// EWOULDBLOCK where another open file has the exclusive one.
     TryShared,
     /// Gives it back, whatever copies of the open file there are.
@@ -134,7 +132,6 @@ pub enum Lock {
 /// `flock(2)`; EINTR is retried. The lock ends when the last copy of the open file is closed, in a fork too.
 pub fn lock(fd: BorrowedFd, lock: Lock) -> nix::Result<()> {
     let operation = match lock {
-        Lock::Exclusive => libc::LOCK_EX,
         Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
         Lock::Release => libc::LOCK_UN,
     };

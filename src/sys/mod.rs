@@ -4,6 +4,7 @@
 //! [`Call`] turns an errno into an error that names the call. Knows nothing of containers, plans or bundles.
 #![allow(unsafe_code)]
 
+pub mod alarm;
 pub mod bpf;
 pub mod credentials;
 mod error;
@@ -18,6 +19,7 @@ pub mod ns;
 pub mod path;
 pub mod pidfd;
 pub mod process;
+pub mod procstat;
 pub mod quota;
 pub mod random;
 pub mod raw;

@@ -76,6 +76,12 @@ pub fn set_child_subreaper() -> nix::Result<()> {
     prctl::set_child_subreaper(true).map_err(Errno::from_raw)
 }
 
+/// `prctl(PR_SET_NAME)`: the name of the calling thread in /proc, at most 15 bytes.
+pub fn set_name(name: &std::ffi::CStr) -> nix::Result<()> {
+    // SAFETY: the kernel reads a NUL-terminated string.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }.into()).map(drop)
+}
+
 /// `prctl(PR_SET_NO_NEW_PRIVS, 1)`.
 pub fn set_no_new_privileges() -> nix::Result<()> {
     prctl::set_no_new_privileges(true).map_err(Errno::from_raw)

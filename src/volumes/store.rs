@@ -7,7 +7,9 @@
 use super::metadata::Metadata;
 use super::tree;
 use super::volume::{DATA, METADATA, REFS, Volume};
+use crate::holder::Holder;
 use crate::plan::volume::check_name;
+use crate::sys::alarm::lock_within;
 use crate::sys::{Call, Errno, random};
 use anyhow::{Context, Result, bail};
 use nix::dir::Dir;
@@ -19,10 +21,14 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a volume that is being made, or removed, is called.
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
+
+/// How long a command waits for another one that works on the same volume. That may copy an image's files into it.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Where all volumes are.
 #[derive(Debug, Clone)]
@@ -96,9 +102,7 @@ impl Store {
         let Some(root) = self.open()? else { return Ok(None) };
         loop {
             let Some(dir) = self.open_volume(root.as_fd(), name)? else { return Ok(None) };
-            let Some(lock) = lock(dir, FlockArg::LockExclusive).call(|| format!("flock volume {name}"))? else {
-                continue;
-            };
+            let lock = lock_waiting(dir, name)?;
             // Whoever had the lock may have removed or renamed it.
             if is_linked(root.as_fd(), name, &lock) {
                 return Ok(Some(Volume::locked(self, name, root, lock)));
@@ -180,7 +184,7 @@ impl Store {
                 Err(Errno::ENOENT) => continue,
                 dir => dir.call(|| format!("open {name}"))?,
             };
-            if let Some(lock) = lock(dir, FlockArg::LockExclusive).call(|| format!("flock {name}"))?
+            if let Some(lock) = lock(dir, FlockArg::LockExclusiveNonblock).call(|| format!("flock {name}"))?
                 && is_linked(root, &name, &lock)
             {
                 return Ok((name, lock));
@@ -319,6 +323,28 @@ pub(super) fn lock(dir: OwnedFd, how: FlockArg) -> nix::Result<Option<Flock<Owne
         Err((_, Errno::EINTR | Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno),
     }
+}
+
+/// The lock of a volume; waits while another command has it.
+///
+/// # Errors
+/// The other command has it for longer than [`PATIENCE`]; the error names it.
+fn lock_waiting(dir: OwnedFd, name: &str) -> Result<Flock<OwnedFd>> {
+    let describe = || format!("flock volume {name}");
+    let (dir, errno) = match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => return Ok(lock),
+        Err(failed) => failed,
+    };
+    if errno != Errno::EWOULDBLOCK {
+        return Err(errno).call(describe);
+    }
+    if !lock_within(dir.as_fd(), PATIENCE).call(describe)? {
+        let holder =
+            Holder::of(dir.as_fd()).map_or("a process that cannot be seen from here".into(), |h| h.to_string());
+        bail!("volume {name} is busy: {holder} has not released its lock within {} s", PATIENCE.as_secs());
+    }
+    // The open file has the lock by now.
+    Flock::lock(dir, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).call(describe)
 }
 
 fn is_linked(at: BorrowedFd, name: &str, lock: &Flock<OwnedFd>) -> bool {
