@@ -1,17 +1,19 @@
 //! Unix sockets by path: `start`'s own, and those that callers name (console, pidfd).
 
-use crate::sys::Call;
+use crate::sys::{Call, Errno, errno_of};
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, sendmsg,
-    socket,
+    setsockopt, socket, sockopt,
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 use std::ffi::OsStr;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// `name` in the directory behind `dir`, short enough for `sun_path` (108 bytes) however long the directory's path is.
 fn short_path(dir: BorrowedFd, name: &str) -> PathBuf {
@@ -61,7 +63,7 @@ pub fn knock_in(dir: BorrowedFd, name: &str) -> nix::Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
     match with_path(dir, name, |path| connect(fd.as_raw_fd(), &UnixAddr::new(path)?)) {
-        Err(nix::errno::Errno::EAGAIN) => Ok(None),
+        Err(Errno::EAGAIN) => Ok(None),
         result => result.map(|()| Some(fd)),
     }
 }
@@ -71,10 +73,35 @@ pub fn set_blocking(connection: &OwnedFd) -> nix::Result<()> {
     fcntl(connection, FcntlArg::F_SETFL(OFlag::empty())).map(drop)
 }
 
-/// A connection to the stream socket at `path`, which a caller listens on.
+/// How long the listener of a socket that a caller or a config names may take to accept a connection or a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Lets `connect` and `send` on the socket fail with EAGAIN after [`PATIENCE`]: they wait where the listener's queue is
+/// full, because it is stopped or does not accept.
+pub fn limit_waits(socket: &OwnedFd) -> Result<()> {
+    let time = TimeVal::seconds(PATIENCE.as_secs() as i64);
+    setsockopt(socket, sockopt::SendTimeout, &time).call(|| "setsockopt SO_SNDTIMEO".into())
+}
+
+/// Says what EAGAIN means after [`limit_waits`].
+pub fn no_answer(error: anyhow::Error) -> anyhow::Error {
+    match errno_of(&error) {
+        Some(Errno::EAGAIN) => {
+            error.context(format!("its listener accepts nothing within {} s (is it stopped?)", PATIENCE.as_secs()))
+        }
+        _ => error,
+    }
+}
+
+/// A connection to the stream socket at `path`, which a caller listens on. Waits for its listener, but not for ever.
 pub fn connect_to(path: &Path) -> Result<OwnedFd> {
+    connect_saying(path, &|| format!("connect {}", path.display()))
+}
+
+/// As [`connect_to`], with another description of the call in errors.
+pub fn connect_saying(path: &Path, describe: &dyn Fn() -> String) -> Result<OwnedFd> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).call(|| "socket".into())?;
-    let describe = || format!("connect {}", path.display());
+    limit_waits(&fd)?;
     let (dir, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().context(describe())?);
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let directory =
@@ -82,7 +109,7 @@ pub fn connect_to(path: &Path) -> Result<OwnedFd> {
             .call(describe)?;
     let address =
         UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)).call(describe)?;
-    connect(fd.as_raw_fd(), &address).call(describe)?;
+    connect(fd.as_raw_fd(), &address).call(describe).map_err(no_answer)?;
     Ok(fd)
 }
 
@@ -107,7 +134,7 @@ pub fn receive_datagrams_in(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
 pub fn is_received_in(dir: BorrowedFd, name: &str) -> nix::Result<bool> {
     let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     match connect(fd.as_raw_fd(), &UnixAddr::new(&short_path(dir, name))?) {
-        Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ECONNREFUSED) => Ok(false),
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
         result => result.map(|()| true),
     }
 }
@@ -122,10 +149,13 @@ pub fn send_datagram(address: &OsStr, text: &[u8], fd: Option<BorrowedFd>) -> Re
     let to = to.call(describe)?;
     let socket =
         socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).call(|| "socket".into())?;
+    limit_waits(&socket)?;
     let fds: Vec<i32> = fd.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let control: &[ControlMessage] = if fds.is_empty() { &[] } else { &rights };
-    sendmsg(socket.as_raw_fd(), &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, Some(&to)).call(describe)?;
+    sendmsg(socket.as_raw_fd(), &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, Some(&to))
+        .call(describe)
+        .map_err(no_answer)?;
     Ok(())
 }
 

@@ -39,7 +39,7 @@ impl Terminal {
             tcsetattr(stdin(), SetArg::TCSANOW, &raw).call(|| "tcsetattr".into())?;
         }
         let session = Session {
-            master,
+            master: Some(master),
             saved,
             input: Pipe::default(),
             output: Pipe::default(),
@@ -53,7 +53,8 @@ impl Terminal {
 
 /// Both terminals, with the bytes that are on their way between them.
 pub(super) struct Session {
-    master: OwnedFd,
+    /// `None` once it has been hung up.
+    master: Option<OwnedFd>,
     saved: Option<Termios>,
     /// From the caller to the container.
     input: Pipe,
@@ -69,6 +70,8 @@ struct Pipe {
     pending: VecDeque<u8>,
     ended: bool,
     complained: bool,
+    /// Who reads the other end has closed it.
+    reader_gone: bool,
 }
 
 impl Pipe {
@@ -94,9 +97,10 @@ impl Pipe {
         match nix::unistd::write(to, &bytes[..bytes.len().min(4096)]) {
             Ok(n) => drop(self.pending.drain(..n)),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // Nobody reads any more, or the disk is full: what was meant for them is lost, the container goes on.
+            // Nobody reads any more, or the disk is full: what was meant for them is lost.
             Err(errno) => {
                 self.pending.clear();
+                self.reader_gone = errno == Errno::EPIPE;
                 self.complain("write to", errno);
             }
         }
@@ -121,11 +125,13 @@ impl Session {
     pub fn interests(&self) -> [(BorrowedFd<'_>, PollFlags); 3] {
         let when = |wanted: bool, flag: PollFlags| if wanted { flag } else { PollFlags::empty() };
         let hung_up = self.output.ended;
-        let master = when(self.output.wants_more(), PollFlags::POLLIN)
+        let events = when(self.output.wants_more(), PollFlags::POLLIN)
             | when(!hung_up && !self.input.pending.is_empty(), PollFlags::POLLOUT);
+        // Without a master nothing is waited for, and the fd in its place is left out.
+        let master = self.master.as_ref().map_or(self.stdin.as_fd(), AsFd::as_fd);
         [
             (self.stdin.as_fd(), when(!hung_up && self.input.wants_more(), PollFlags::POLLIN)),
-            (self.master.as_fd(), master),
+            (master, events),
             (self.stdout.as_fd(), when(!self.output.pending.is_empty(), PollFlags::POLLOUT)),
         ]
     }
@@ -136,23 +142,35 @@ impl Session {
         if from_caller.intersects(readable) {
             self.input.fill(self.stdin.as_fd());
         }
-        if master.intersects(readable) && self.output.wants_more() {
-            self.output.fill(self.master.as_fd());
-        }
-        if master.contains(PollFlags::POLLOUT) {
-            self.input.flush(self.master.as_fd());
+        if let Some(fd) = &self.master {
+            if master.intersects(readable) && self.output.wants_more() {
+                self.output.fill(fd.as_fd());
+            }
+            if master.contains(PollFlags::POLLOUT) {
+                self.input.flush(fd.as_fd());
+            }
         }
         if !to_caller.is_empty() {
             self.output.flush(self.stdout.as_fd());
         }
+        if self.output.reader_gone {
+            self.hang_up();
+        }
+    }
+
+    /// Closes the master: the process gets SIGHUP, as from a terminal that has gone, and its writes fail.
+    fn hang_up(&mut self) {
+        self.master = None;
+        self.output.ended = true;
+        self.input.ended = true;
     }
 
     /// After the process has ended: what it wrote last still reaches the caller.
     pub fn drain(&mut self) -> Result<()> {
         loop {
             let before = self.output.pending.len();
-            if !self.output.ended {
-                self.output.fill(self.master.as_fd());
+            if let Some(master) = self.master.as_ref().filter(|_| !self.output.ended) {
+                self.output.fill(master.as_fd());
             }
             let nothing_new = self.output.pending.len() == before;
             while !self.output.pending.is_empty() {
@@ -172,9 +190,10 @@ impl Session {
 
     /// Gives the container's terminal the size of the caller's.
     pub fn resize(&self) -> Result<()> {
+        let Some(master) = &self.master else { return Ok(()) };
         match tty::window_size(self.stdin.as_fd()) {
             Ok((rows, columns)) => {
-                tty::set_window_size(self.master.as_fd(), rows, columns).call(|| "ioctl TIOCSWINSZ".into())
+                tty::set_window_size(master.as_fd(), rows, columns).call(|| "ioctl TIOCSWINSZ".into())
             }
             // The caller has no terminal.
             Err(Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(()),

@@ -1,16 +1,14 @@
 //! The notification fd on its way to a seccomp agent (config-linux.md, "The Container Process State").
 
+use crate::ipc::socket;
 use crate::sys::Call;
 use anyhow::{Context, Result};
-use nix::fcntl::OFlag;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nix::sys::stat::Mode;
 use serde::Serialize;
 use std::io::{IoSlice, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is sent beside the fd.
 #[derive(Debug, Serialize)]
@@ -41,7 +39,7 @@ impl<'a, S: Serialize> ContainerProcessState<'a, S> {
 /// after it. The fd goes with the first byte.
 pub fn send(listener: &Path, fd: BorrowedFd, state_json: &str) -> Result<()> {
     let describe = || format!("seccomp listener {}", listener.display());
-    let mut stream = connect(listener).with_context(describe)?;
+    let mut stream = UnixStream::from(socket::connect_saying(listener, &|| "connect".into()).with_context(describe)?);
     let bytes = state_json.as_bytes();
     let fds = [fd.as_raw_fd()];
     let sent = sendmsg::<()>(
@@ -52,24 +50,9 @@ pub fn send(listener: &Path, fd: BorrowedFd, state_json: &str) -> Result<()> {
         None,
     )
     .call(|| "sendmsg".into())
+    .map_err(socket::no_answer)
     .with_context(describe)?;
-    stream.write_all(&bytes[sent..]).call(|| "write".into()).with_context(describe)
-}
-
-fn connect(listener: &Path) -> Result<UnixStream> {
-    const LONGEST: usize = 107;
-    if listener.as_os_str().len() <= LONGEST {
-        return UnixStream::connect(listener).call(|| "connect".into());
-    }
-    // A socket's address holds 108 bytes: go through its directory.
-    let (Some(directory), Some(name)) = (listener.parent(), listener.file_name()) else {
-        anyhow::bail!("not a path of a socket");
-    };
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory = nix::fcntl::open(directory, flags, Mode::empty()).call(|| "open its directory".into())?;
-    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
-    anyhow::ensure!(short.as_os_str().as_bytes().len() <= LONGEST, "the name of the socket is too long");
-    UnixStream::connect(short).call(|| "connect".into())
+    stream.write_all(&bytes[sent..]).call(|| "write".into()).map_err(socket::no_answer).with_context(describe)
 }
 
 #[cfg(test)]
