@@ -16,6 +16,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// The container's first process: a child of ours.
 #[derive(Debug)]
@@ -25,11 +26,15 @@ pub(super) struct InitProcess {
 }
 
 impl InitProcess {
-    /// Kills and reaps.
+    /// Kills and reaps. An error if the process has not ended after 10 s.
     pub fn end(&self) -> Result<()> {
+        const DEATH: Duration = Duration::from_secs(10);
         match pidfd::send_signal(self.pidfd.as_fd(), Signal::SIGKILL as i32) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => return Err(errno).call(|| format!("pidfd_send_signal {} SIGKILL", self.pid)),
+        }
+        if !pidfd::wait_for_end_within(self.pidfd.as_fd(), DEATH).call(|| "poll the pidfd of init".into())? {
+            bail!("process {} does not end {} s after SIGKILL", self.pid, DEATH.as_secs());
         }
         match pidfd::wait(self.pidfd.as_fd()) {
             Ok(_) | Err(Errno::ECHILD) => Ok(()),

@@ -5,7 +5,7 @@ use super::{Context, delete, volume};
 use crate::log;
 use crate::store::{Access, NotFound, Store};
 use crate::volumes::Remove;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 /// Deletes containers whose `create` was killed before there was one, takes containers that are gone off the lists of
 /// their volumes, and removes volumes that were half made or half removed. Touches neither containers that were created
@@ -27,8 +27,11 @@ pub fn gc(context: &Context) -> Result<Vec<String>> {
 
 fn delete_half(store: &Store, id: &str) -> Result<bool> {
     let entry = store.open(id, Access::Read)?;
-    // Somebody is at it.
-    if entry.init()?.is_some() || entry.is_busy()? {
+    if entry.is_busy()? {
+        return Ok(false);
+    }
+    if entry.init()?.is_some() {
+        Record::of(&entry).context("it is not touched; delete --force removes it")?;
         return Ok(false);
     }
     let entry = store.open(id, Access::Change)?;

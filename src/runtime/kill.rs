@@ -14,10 +14,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 ///
 /// SIGKILL goes to all in any case where the container has no pid namespace of its own, because there nothing else ends
 /// the others. An error if the container has ended; not with `all`: engines make sure with it that nothing is left.
+/// A container whose record cannot be read is still signalled: its first process.
 pub fn kill(context: &Context, id: &str, signal: i32, all: bool) -> Result<()> {
     let entry = context.store().open(id, Access::Read)?;
     let init = entry.process()?;
-    let record = Record::of(&entry)?;
+    let record = match Record::of(&entry) {
+        Err(error) if init.is_some() && !all => {
+            log::warn(format_args!("{error:#}: only the container's first process gets the signal"));
+            None
+        }
+        record => record?,
+    };
     if all && record.is_none() {
         bail!("the container's record is missing");
     }

@@ -20,6 +20,7 @@ mod progress;
 mod ps;
 mod query;
 pub(crate) mod record;
+mod remains;
 pub mod restore;
 mod run;
 mod sentinel;

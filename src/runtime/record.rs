@@ -151,13 +151,26 @@ impl Record {
 
     /// The record of a container; `None` when its `create` was killed before it wrote one.
     pub fn of(entry: &Entry) -> Result<Option<Record>> {
-        let record: Option<Record> = entry.record()?;
-        match record {
-            Some(record) if record.version > VERSION => {
-                bail!("container {} was created by a newer version of this program", record.id)
+        match Record::of_any_version(entry)? {
+            Some(record) if record.is_newer() => {
+                bail!(
+                    "container {} was created by a newer version of this program, which has to be used for it; \
+                     delete --force works all the same",
+                    record.id
+                )
             }
             record => Ok(record),
         }
+    }
+
+    /// As [`Record::of`], of a newer version too: for whoever only destroys the container.
+    pub fn of_any_version(entry: &Entry) -> Result<Option<Record>> {
+        entry.record()
+    }
+
+    /// Whether a newer version of this program wrote it.
+    pub fn is_newer(&self) -> bool {
+        self.version > VERSION
     }
 
     /// The state that a hook in the runtime's namespaces reads.

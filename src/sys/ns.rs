@@ -78,6 +78,18 @@ pub fn setns(fd: BorrowedFd, kinds: u64) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), kinds as libc::c_int) }).map(drop)
 }
 
+/// The number that process `pid` of the caller's pid namespace has in `namespace`; `None` where it is not in there.
+/// ENOTTY before Linux 6.11. Zombies have their numbers until they are reaped.
+pub fn pid_in_namespace(namespace: BorrowedFd, pid: libc::pid_t) -> nix::Result<Option<libc::pid_t>> {
+    /// `NS_GET_PID_IN_PIDNS` of `<linux/nsfs.h>`: `_IOR(0xb7, 8, int)`.
+    const GET_PID_IN_PIDNS: libc::c_ulong = 0x8004_b708;
+    // SAFETY: the argument is a number.
+    match check(unsafe { libc::ioctl(namespace.as_raw_fd(), GET_PID_IN_PIDNS as _, libc::c_long::from(pid)) }.into()) {
+        Err(Errno::ESRCH) => Ok(None),
+        result => result.map(|number| Some(number as libc::pid_t)),
+    }
+}
+
 /// `unshare(2)` of `CLONE_NEW*` bits, CLONE_NEWTIME included.
 pub fn unshare(kinds: u64) -> nix::Result<()> {
     // SAFETY: no pointers are passed.

@@ -106,6 +106,20 @@ pub fn has_ended(pidfd: BorrowedFd) -> nix::Result<bool> {
     Ok(poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO)? != 0)
 }
 
+/// As [`wait_for_end`], no longer than `patience`; false: the process has not ended.
+pub fn wait_for_end_within(pidfd: BorrowedFd, patience: std::time::Duration) -> nix::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let deadline = std::time::Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], timeout) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|ready| ready > 0),
+        }
+    }
+}
+
 /// Waits until the process, which need not be a child, has ended.
 pub fn wait_for_end(pidfd: BorrowedFd) -> nix::Result<()> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
