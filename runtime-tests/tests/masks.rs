@@ -81,6 +81,43 @@ fn masks_follow_links_inside_the_root() {
     assert_eq!(fs::read_to_string(decoy).expect("read"), "the host's");
 }
 
+/// `..` behind a link leads to the parent of what the link points to, and that is what a program in the container opens.
+#[test]
+fn dots_behind_a_link_lead_where_the_kernel_goes() {
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let mut case = Case::new();
+        for dir in ["data/m", "data/other/d"] {
+            fs::create_dir_all(case.rootfs().join(dir)).expect("mkdir");
+        }
+        for file in ["data/m/f", "data/other/f"] {
+            fs::write(case.rootfs().join(file), "secret").expect("write");
+        }
+        symlink("../other/d", case.rootfs().join("data/m/ld")).expect("symlink");
+        case.set(&format!("/linux/{field}"), json!(["/data/m/ld/../f"]));
+        let facts = case.facts(&["read:/data/m/f", "read:/data/other/f", "write:/data/other/f"]);
+        facts.expect(&[("read:/data/m/f", "secret")]);
+        match field {
+            "maskedPaths" => facts.expect(&[("read:/data/other/f", "")]),
+            _ => facts.expect(&[("read:/data/other/f", "secret"), ("write:/data/other/f", "EROFS")]),
+        }
+        case.assert_nothing_left();
+    }
+}
+
+/// A cover over the root directory would lie below what the container sees, and hide nothing.
+#[test]
+fn the_root_cannot_be_masked() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    for path in ["/", "//.", "/..", "/data/.."] {
+        case.set("/linux/maskedPaths", json!([path]));
+        case.run().fails().says("linux.maskedPaths[0]").says("root directory");
+        case.assert_nothing_left();
+    }
+    case.unset("/linux/maskedPaths").set("/linux/readonlyPaths", json!(["/data/.."]));
+    case.facts(&["create:/x"]).expect(&[("create:/x", "EROFS")]);
+}
+
 #[test]
 fn read_only_paths() {
     let mut case = Case::new();

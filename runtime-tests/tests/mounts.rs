@@ -422,12 +422,66 @@ fn a_missing_root_is_an_error() {
 }
 
 #[test]
-fn a_mount_label_without_selinux_changes_nothing() {
+fn a_mount_label_without_selinux_is_a_warning() {
     needs!(Rvol);
     let mut case = Case::new();
     case.set("/linux/mountLabel", json!("system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"));
     case.mount("/data", "tmpfs", "tmpfs", &[]);
-    assert_eq!(case.facts(&[]).mount("/data").fstype(), "tmpfs");
+    case.args(&["/bin/probe", "facts"]);
+    let outcome = case.run().ok();
+    assert_eq!(runtime_tests::Facts::of(&outcome).mount("/data").fstype(), "tmpfs");
+    outcome.says("linux.mountLabel").says("has no effect");
+}
+
+/// `..` behind a link leads to the parent of what the link points to.
+#[test]
+fn dots_behind_a_link_of_a_destination_lead_where_the_kernel_goes() {
+    let mut case = Case::new();
+    for dir in ["data/m/f", "data/other/d", "data/other/f"] {
+        fs::create_dir_all(case.rootfs().join(dir)).expect("mkdir");
+    }
+    symlink("../other/d", case.rootfs().join("data/m/ld")).expect("symlink");
+    case.mount("/data/m/ld/../f", "tmpfs", "tmpfs", &[]);
+    assert_eq!(case.facts(&[]).mount("/data/other/f").fstype(), "tmpfs");
+}
+
+#[test]
+fn a_destination_that_leads_to_proc_by_dots_is_refused() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let source = case.make_dir("source");
+    case.bind(&source, "/data/../proc", &[]);
+    case.run().fails().says("destination").says("`..`");
+    case.assert_nothing_left();
+}
+
+/// Below the root of a procfs other files have the names that labels and sysctls are written to.
+#[test]
+fn only_the_root_of_a_procfs_is_bound_on_proc() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    if let Some(mounts) = case.config["mounts"].as_array_mut() {
+        mounts.retain(|mount| mount["destination"] != "/proc");
+    }
+    case.unset("/linux/maskedPaths").unset("/linux/readonlyPaths");
+    for source in ["/proc/sys", "/proc/self", "/proc/self/task", "/sys", "/tmp"] {
+        let config = case.config.clone();
+        case.bind(source, "/proc", &["rbind"]);
+        case.run().fails().says("\"/proc\" cannot be mounted because it is not of type proc");
+        case.assert_nothing_left();
+        case.config = config;
+    }
+    case.bind("/proc", "/proc", &["rbind"]);
+    assert_eq!(case.facts(&[]).mount("/proc").fstype(), "proc");
+}
+
+#[test]
+fn a_device_behind_dots_is_refused() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.set("/linux/devices", json!([{ "path": "/dev/x/../y", "type": "c", "major": 1, "minor": 3 }]));
+    case.run().fails().says("linux.devices[0].path").says("`..`");
+    case.assert_nothing_left();
 }
 
 #[test]

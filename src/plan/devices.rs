@@ -3,7 +3,7 @@
 //! What the container has in `/dev` beside them (the links, and ptmx of its own devpts) is here too. The console is
 //! not: it is a terminal and comes with the process.
 
-use super::mounts::target::{clean, has_nul, is_beneath};
+use super::mounts::target::{clean, climbs, has_nul, is_beneath};
 use super::mounts::{CreateTarget, Mount, MountOp, Requirement, Symlinks, Target};
 use super::namespaces::{Namespace, Namespaces};
 use super::{Problem, options};
@@ -175,6 +175,8 @@ fn check_path(place: &str, path: &Path, problems: &mut Vec<Problem>) {
         "is missing"
     } else if path.is_relative() {
         "is not an absolute path"
+    } else if climbs(path) {
+        "has a `..` behind a name: which directory that is depends on links of the root filesystem; write it without"
     } else if clean(path) == Path::new("/") {
         "is the root directory"
     } else if has_nul(path.as_os_str()) {

@@ -221,10 +221,11 @@ fn ensure_proc_is_safe(mount: &Mount, tree: Option<BorrowedFd>, target: Borrowed
     if path.as_os_str() == proc.as_os_str() {
         let is_proc = match (&mount.op, tree) {
             (MountOp::Fs(fs), _) => fs.fstype == "proc",
-            (_, Some(tree)) => is_procfs(tree)?,
+            // A directory below the root, such as /proc/sys, has other files under the names that we write to.
+            (_, Some(tree)) => is_procfs(tree)? && inode(tree)? == PROC_ROOT_INODE,
             (_, None) => false,
         };
-        ensure!(is_proc, "\"/proc\" cannot be mounted because it is not of type proc");
+        ensure!(is_proc, "\"/proc\" cannot be mounted because it is not of type proc, or not the root of a procfs");
         return Ok(());
     }
     let below = mount.target.is_in(proc);
@@ -249,6 +250,13 @@ pub(super) fn what_to_make(create: CreateTarget, tree: Option<BorrowedFd>) -> Re
 
 fn is_procfs(fd: BorrowedFd) -> Result<bool> {
     Ok(fstatfs(fd).call(|| "fstatfs".into())?.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+/// `PROC_ROOT_INO` of the kernel: the root directory of every procfs, and no other file of one, has it.
+const PROC_ROOT_INODE: libc::ino_t = 1;
+
+fn inode(fd: BorrowedFd) -> Result<libc::ino_t> {
+    Ok(fstat(fd).call(|| "fstat".into())?.st_ino)
 }
 
 fn is_directory(fd: BorrowedFd) -> Result<bool> {

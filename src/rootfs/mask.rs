@@ -5,6 +5,7 @@ use crate::plan::{Mount, MountOp};
 use crate::sys::mount::{
     AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR_RDONLY, MountAttr, OPEN_TREE_CLONE, mount_setattr, move_mount, open_tree,
 };
+use crate::sys::path::mount_id_of;
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{OFlag, open};
@@ -28,10 +29,13 @@ impl Root {
         };
         // A directory below a cover is no longer where its path leads.
         self.parent = None;
+        let is_root = same_directory(target.as_fd(), self.dir.as_fd())?;
         match mount.op {
+            // A cover would not be the root that we go on with, and so hide nothing.
+            MountOp::Mask if is_root => bail!("{} is the root directory, which cannot be masked", path.display()),
             MountOp::Mask => self.cover(target.as_fd()),
             // The root itself: a mount on it would not be the root that we go on with.
-            _ if mount.target.is_root() => attr::make_readonly(self.dir.as_fd()).call(|| "mount_setattr +ro".into()),
+            _ if is_root => attr::make_readonly(self.dir.as_fd()).call(|| "mount_setattr +ro".into()),
             MountOp::ReadOnly => make_readonly(target.as_fd()),
             _ => bail!("not a masked or read-only path"),
         }
@@ -51,6 +55,13 @@ impl Root {
         kept.get_or_insert(tree);
         Ok(())
     }
+}
+
+/// Whether two fds are the same directory of the same mount, whatever path led there.
+fn same_directory(a: BorrowedFd, b: BorrowedFd) -> Result<bool> {
+    let mount = |fd| mount_id_of(fd).call(|| "statx".into());
+    let inode = |fd| fstat(fd).call(|| "fstat".into()).map(|stat| (stat.st_dev, stat.st_ino));
+    Ok(inode(a)? == inode(b)? && mount(a)? == mount(b)?)
 }
 
 fn clone(mount: BorrowedFd) -> Result<OwnedFd> {

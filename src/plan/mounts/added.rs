@@ -52,7 +52,8 @@ impl AddedMount {
     pub fn to_oci(&self) -> oci::Mount {
         let mut mount = oci::Mount::default();
         mount
-            .set_destination(self.destination.clone())
+            // Docker takes away every `..` of a flag as text.
+            .set_destination(target::clean(&self.destination))
             .set_typ(Some(self.kind.clone()))
             .set_source(self.source.clone())
             .set_options(Some(self.options.clone()));

@@ -147,7 +147,8 @@ impl<'a> Entry<'a> {
     }
 
     pub fn target(&self, create: CreateTarget) -> Target {
-        Target { path: self.target.clone(), create, symlinks: Symlinks::Follow }
+        let path = target::resolvable(self.mount.destination());
+        Target { path, create, symlinks: Symlinks::Follow }
     }
 
     pub fn must(&self, target: Target, op: MountOp) -> Mount {
@@ -165,7 +166,7 @@ impl<'a> Entry<'a> {
                 "{}.destination: `{}` is relative, which is deprecated; it is taken as {}",
                 self.place,
                 destination.display(),
-                self.target.display(),
+                target::resolvable(destination).display(),
             ));
         }
         let fields = [
@@ -275,6 +276,8 @@ impl Scene<'_> {
         };
         if let Err(message) = target::check_proc(&entry.target, on_proc) {
             problems.push(entry.problem("destination", message));
+        } else if target::climbs(entry.mount.destination()) && target::is_in_proc(&entry.target) {
+            problems.push(entry.problem("destination", "leads to /proc by `..`: write it without"));
         }
         match kind {
             Kind::Remount => vec![remount(entry, problems, warnings)],

@@ -39,7 +39,8 @@ pub struct Mount {
 /// A path inside the root filesystem; only ever resolved through the fd of the root.
 #[derive(Debug, Clone, Serialize)]
 pub struct Target {
-    /// As the container sees it: absolute, without `.` and `..` and double slashes. `/` is the root itself.
+    /// As the container sees it: absolute, without `.` and double slashes; a `..` stands only behind a name, and is left to
+    /// the kernel. `/` is the root itself.
     pub path: PathBuf,
     pub create: CreateTarget,
     pub symlinks: Symlinks,
@@ -199,7 +200,7 @@ pub fn masks(spec: &Spec) -> Vec<Mount> {
     for (field, paths) in mask_fields(spec) {
         let mut seen = HashSet::new();
         for (index, path) in paths.iter().enumerate() {
-            let path = target::clean(Path::new(path));
+            let path = target::resolvable(Path::new(path));
             if !seen.insert(path.clone()) {
                 continue;
             }
@@ -232,6 +233,8 @@ fn check_masks(spec: &Spec, problems: &mut Vec<Problem>) {
                 "is not an absolute path"
             } else if target::has_nul(path.as_ref()) {
                 "holds a NUL byte"
+            } else if field != READONLY && target::resolvable(path.as_ref()).as_os_str() == "/" {
+                "is the root directory, which cannot be masked"
             } else {
                 continue;
             };

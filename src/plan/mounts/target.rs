@@ -18,6 +18,27 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
     clean
 }
 
+/// The path as it is to be resolved inside the root filesystem: absolute, without `.` and double slashes, but with every
+/// `..` that follows a name. Where such a `..` leads depends on whether that name is a symbolic link, which the plan does
+/// not see: only the kernel (`RESOLVE_IN_ROOT`) may take it away.
+pub(super) fn resolvable(path: &Path) -> PathBuf {
+    let mut kept = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => kept.push(name),
+            // At the root it stays there.
+            Component::ParentDir if kept.parent().is_some() => kept.push(".."),
+            Component::ParentDir | Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    kept
+}
+
+/// Whether a `..` follows a name in the path.
+pub(crate) fn climbs(path: &Path) -> bool {
+    resolvable(path).components().any(|component| component == Component::ParentDir)
+}
+
 /// Whether `path` is strictly below `dir`. Both are clean, so that their bytes tell, which is much quicker.
 pub(crate) fn is_beneath(path: &Path, dir: &Path) -> bool {
     let (path, dir) = (path.as_os_str().as_bytes(), dir.as_os_str().as_bytes());
@@ -54,6 +75,11 @@ pub(super) enum OnProc {
     Other,
 }
 
+/// Whether a clean path is `/proc` or below it.
+pub(super) fn is_in_proc(target: &Path) -> bool {
+    target.as_os_str() == "/proc" || is_beneath(target, Path::new("/proc"))
+}
+
 /// Keeps `/proc` what the runtime and the container take it for: a process that finds something else there writes its
 /// LSM label nowhere (CVE-2019-16884, CVE-2025-52881). Paths only; whoever mounts checks what they resolve to.
 pub(super) fn check_proc(target: &Path, what: OnProc) -> Result<(), &'static str> {
@@ -86,6 +112,22 @@ mod tests {
             ("a/../../etc/.", "/etc"),
         ] {
             assert_eq!(clean(Path::new(path)), Path::new(wanted), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_the_kernel_takes_away_what_may_follow_a_link() {
+        for (path, wanted, climbs_up) in [
+            ("/", "/", false),
+            ("", "/", false),
+            ("./data//x/", "/data/x", false),
+            ("/../../up", "/up", false),
+            ("/a/../b", "/a/../b", true),
+            ("/a/..", "/a/..", true),
+            ("/../a/./../..", "/a/../..", true),
+        ] {
+            assert_eq!(resolvable(Path::new(path)), Path::new(wanted), "{path}");
+            assert_eq!(climbs(Path::new(path)), climbs_up, "{path}");
         }
     }
 

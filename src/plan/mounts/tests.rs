@@ -149,6 +149,10 @@ fn problems_have_their_place() {
         (json!({"destination": "/proc", "type": "tmpfs"}), vec!["mounts[0].destination: only procfs"]),
         (json!({"destination": "/x/../proc/", "type": "cgroup"}), vec!["mounts[0].destination: only procfs"]),
         (
+            json!({"destination": "/x/../proc/", "source": "/y", "options": ["bind"]}),
+            vec!["mounts[0].destination: leads to /proc by `..`"],
+        ),
+        (
             json!({"destination": "/proc/sys", "source": "/s", "options": ["bind"]}),
             vec!["mounts[0].destination: nothing may be mounted inside /proc"],
         ),
@@ -179,12 +183,9 @@ fn all_problems_at_once_and_the_rest_is_planned() {
 #[test]
 fn a_relative_destination_is_taken_from_the_root() {
     let planned = Case::new().mounts(json!([{"destination": "a/../data", "type": "tmpfs"}]));
-    assert_eq!(planned.lines, ["mount  /data  tmpfs tmpfs  private  (mounts[0])"]);
-    assert!(
-        planned.warnings[0].starts_with("mounts[0].destination: `a/../data` is relative"),
-        "{:?}",
-        planned.warnings
-    );
+    assert_eq!(planned.lines, ["mount  /a/../data  tmpfs tmpfs  private  (mounts[0])"]);
+    let warning = "mounts[0].destination: `a/../data` is relative, which is deprecated; it is taken as /a/../data";
+    assert_eq!(planned.warnings, [warning]);
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn masks_lie_on_top() {
     let config = json!({
         "ociVersion": "1.2.0",
         "linux": {
-            "maskedPaths": ["/proc/kcore", "/proc/../proc/kcore/", "/sys/firmware"],
+            "maskedPaths": ["/proc/kcore", "/proc//./kcore/", "/sys/firmware", "/proc/../proc/kcore"],
             "readonlyPaths": ["/proc/sys"],
         },
     });
@@ -252,6 +253,8 @@ fn masks_lie_on_top() {
             "readonly  /proc/sys  (linux.readonlyPaths[0])",
             "mask  /proc/kcore  (linux.maskedPaths[0])",
             "mask  /sys/firmware  (linux.maskedPaths[2])",
+            // The same file unless /proc is a link, which only the kernel sees.
+            "mask  /proc/../proc/kcore  (linux.maskedPaths[3])",
         ]
     );
 }
