@@ -125,6 +125,21 @@ fn features_are_complete() {
     }
 }
 
+/// An engine shows these to its users, or refuses them in images: whatever the program acts upon is listed.
+#[test]
+fn features_names_every_annotation_that_has_an_effect() {
+    needs!(Rvol);
+    let annotations = [
+        "org.criu.config",
+        "org.systemd.property.",
+        "run.oci.keep_original_groups",
+        "rvol.image-volumes",
+        "rvol.volumes",
+        "rvol.volumes-from",
+    ];
+    assert_eq!(features()["potentiallyUnsafeConfigAnnotations"], json!(annotations));
+}
+
 #[test]
 fn every_mount_option_that_features_names_is_taken() {
     needs!(Rvol);

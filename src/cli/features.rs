@@ -4,7 +4,8 @@
 
 use super::args::Matches;
 use super::{Command, Globals, print, version};
-use crate::plan::{options, volume};
+use crate::plan::resources::unit;
+use crate::plan::{options, process, volume};
 use crate::runtime::{images, storage};
 use crate::sys::seccomp;
 use anyhow::{Context as _, Result};
@@ -183,14 +184,20 @@ fn features() -> Features {
             net_devices: Enabled { enabled: true },
         },
         annotations: annotations(),
-        potentially_unsafe_config_annotations: &[
-            images::CONFIG,
-            storage::IMAGE_VOLUMES,
-            storage::VOLUMES,
-            storage::VOLUMES_FROM,
-        ],
+        potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
     }
 }
+
+/// Every annotation that the program reads and acts upon; one that ends with a dot stands for all that begin with it
+/// (features.md). Sorted.
+const UNSAFE_ANNOTATIONS: &[&str] = &[
+    images::CONFIG,
+    unit::PREFIX,
+    process::KEEP_GROUPS,
+    storage::IMAGE_VOLUMES,
+    storage::VOLUMES,
+    storage::VOLUMES_FROM,
+];
 
 /// Those of all mounts, and those of volumes.
 fn mount_options() -> Vec<&'static str> {

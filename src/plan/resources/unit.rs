@@ -11,7 +11,7 @@ use std::path::PathBuf;
 const SLICE: &str = ".slice";
 /// `UNIT_NAME_MAX` of systemd, without the NUL.
 const LONGEST: usize = 255;
-const PREFIX: &str = "org.systemd.property.";
+pub const PREFIX: &str = "org.systemd.property.";
 
 /// A transient unit, to be started by a systemd manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
