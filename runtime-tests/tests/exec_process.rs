@@ -98,8 +98,6 @@ fn fields_of_a_process_file() {
         assert_eq!(facts.caps(set), [KILL], "{set}");
     }
     assert_eq!(facts["rlimits"]["RLIMIT_CORE"], json!([1, 2]));
-    // Not the container's: the file is the whole process.
-    assert_eq!(facts_of(&case, json!({}), &[])["no_new_privs"], 0);
 }
 
 #[test]
@@ -179,7 +177,9 @@ fn labels_of_a_host_without_them() {
     let case = started();
     case.exec_with(&["--process-label", "system_u:system_r:t:s0"], &["/bin/true"]).fails().says("selinux");
     if !std::path::Path::new("/sys/module/apparmor").exists() {
-        case.exec_with(&["--apparmor", "a-profile"], &["/bin/true"]).ok();
+        case.exec_with(&["--apparmor", "a-profile"], &["/bin/true"]).fails().says("apparmor");
+        case.exec_with(&["--apparmor", "unconfined"], &["/bin/true"]).ok();
+        case.exec_process(json!({ "apparmorProfile": "a-profile" }), &[]).fails().says("apparmor");
     }
 }
 

@@ -248,23 +248,25 @@ fn a_session_keyring_of_its_own() {
 }
 
 #[test]
-fn an_apparmor_profile_without_apparmor_is_a_warning() {
+fn an_apparmor_profile_without_apparmor_is_an_error() {
     needs!(Rvol);
     needs_machine!(!Path::new("/sys/module/apparmor").exists(), "this machine has AppArmor");
     let mut case = Case::new();
     case.set("/process/apparmorProfile", json!("acme"));
-    case.run().ok().says("apparmor");
-    case.set("/process/apparmorProfile", json!(""));
-    case.run().ok();
+    case.run().fails().says("process.apparmorProfile \"acme\"").says("enable AppArmor");
+    case.assert_nothing_left();
+    for none in ["", "unconfined"] {
+        case.set("/process/apparmorProfile", json!(none));
+        assert_eq!(case.run().ok().stderr, "", "{none:?}");
+    }
 }
 
 #[test]
-fn an_selinux_label_without_selinux_is_said() {
+fn an_selinux_label_without_selinux_is_an_error() {
     needs_machine!(!Path::new("/sys/fs/selinux/enforce").exists(), "this machine has SELinux");
     needs!(Rvol);
     let mut case = Case::new();
     case.set("/process/selinuxLabel", json!("system_u:system_r:svirt_lxc_net_t:s0:c124,c675"));
-    let out = case.run();
-    assert!(out.stderr.to_lowercase().contains("selinux"), "an error or a warning, but not silence: {out}");
+    case.run().fails().says("process.selinuxLabel").says("enable SELinux");
     case.assert_nothing_left();
 }

@@ -215,17 +215,12 @@ fn become_the_process(
         process::set_no_new_privileges().call(|| "prctl PR_SET_NO_NEW_PRIVS".into())?;
     }
     attributes::own_stdio(&process.user)?;
-    if let Some(capabilities) = &process.capabilities {
-        capabilities::drop_bounding(capabilities, warn)?;
-    }
+    // Without any the sets are emptied: what the runtime holds is never left to the process.
+    let capabilities = process.capabilities.unwrap_or_default();
+    capabilities::drop_bounding(&capabilities, warn)?;
     attributes::set_groups(&process.user, warn)?;
-    attributes::set_ids(&process.user, process.capabilities.is_some() || until_exec != 0)?;
-    match &process.capabilities {
-        Some(capabilities) => capabilities::apply(capabilities, until_exec, warn)?,
-        // Root's stay with it.
-        None if until_exec != 0 && process.user.uid != 0 => capabilities::keep_only(until_exec)?,
-        None => {}
-    }
+    attributes::set_ids(&process.user)?;
+    capabilities::apply(&capabilities, until_exec, warn)?;
     attributes::umask(&process.user);
     // A change of credentials clears it (prctl(2), PR_SET_PDEATHSIG).
     process::set_parent_death_signal(libc_sigkill()).call(|| "prctl PR_SET_PDEATHSIG".into())

@@ -1,7 +1,7 @@
 //! The process of `exec`: a process.json, or the container's own process with what the command line changes of it.
 
 use super::namespaces::Namespace;
-use super::process::{Process, User, env};
+use super::process::{Capabilities, Process, env};
 use super::{Problem, seccomp};
 use oci_spec::runtime as oci;
 use serde::{Deserialize, Serialize};
@@ -61,8 +61,13 @@ impl Template {
     }
 
     /// The container's own process as the command line changes it. Errors name the flag.
-    pub fn changed(&self, changes: Changes, problems: &mut Vec<Problem>) -> Option<Process> {
-        let Some(mut process) = self.process.clone() else {
+    pub fn changed(
+        &self,
+        changes: Changes,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<String>,
+    ) -> Option<Process> {
+        let Some(mut process) = self.own(warnings) else {
             let message = "config.json has no `process`, so all of it has to be in a file";
             problems.push(Problem::new("--process", message));
             return None;
@@ -90,20 +95,51 @@ impl Template {
         Some(process)
     }
 
-    /// The process of a process.json; what is the container's and not in such a file comes from its own process.
+    /// The process of a process.json. A field that the file leaves out never gives the process more than the container's
+    /// own has: docs/compatibility.md lists what the absence of each field means.
     pub fn from_file(&self, config: &oci::Process, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Process {
-        let process = Process::new(config, problems, warnings);
-        let Some(own) = &self.process else { return process };
-        let user =
-            User { umask: process.user.umask.or(own.user.umask), keep_groups: own.user.keep_groups, ..process.user };
+        let mut process = Process::new(config, problems, warnings);
+        let Some(own) = self.own(warnings) else { return process };
+        process.user.umask = process.user.umask.or(own.user.umask);
+        process.user.keep_groups = own.user.keep_groups;
+        if config.capabilities().is_none() {
+            process.capabilities = own.capabilities;
+        }
+        if config.no_new_privileges().is_none() {
+            process.no_new_privileges = own.no_new_privileges;
+        }
+        if process.rlimits.is_empty() {
+            process.rlimits = own.rlimits;
+        }
         Process {
-            user,
-            // As with runc; engines put the container's score only into the config.
+            apparmor_profile: process.apparmor_profile.or(own.apparmor_profile),
+            selinux_label: process.selinux_label.or(own.selinux_label),
+            // Engines put the container's score only into the config.
             oom_score_adj: process.oom_score_adj.or(own.oom_score_adj),
+            scheduler: process.scheduler.or(own.scheduler),
+            io_priority: process.io_priority.or(own.io_priority),
+            cpu_affinity: process.cpu_affinity.or(own.cpu_affinity),
             personality: own.personality,
-            memory_policy: own.memory_policy.clone(),
+            memory_policy: own.memory_policy,
             ..process
         }
+    }
+
+    /// The container's own process.
+    ///
+    /// The record of a container that version 0.1 created from a config without `capabilities` does not say which the
+    /// process has: it had kept all of the runtime's. A process that joins it later gets none.
+    fn own(&self, warnings: &mut Vec<String>) -> Option<Process> {
+        let mut own = self.process.clone()?;
+        if own.capabilities.is_none() {
+            warnings.push(
+                "the container was created by version 0.1 from a config without process.capabilities: \
+                 this process gets no capability (name them with --cap, or in the file of --process)"
+                    .into(),
+            );
+            own.capabilities = Some(Capabilities::default());
+        }
+        Some(own)
     }
 }
 
@@ -116,7 +152,7 @@ fn check_cwd(cwd: &Path, problems: &mut Vec<Problem>) {
 /// Never to the inheritable set (CVE-2022-29162). A capability can be ambient only where it is inheritable too, so it
 /// becomes ambient only where the config has made it inheritable.
 fn add_capabilities(process: &mut Process, added: u64) {
-    let Some(sets) = &mut process.capabilities else { return };
+    let sets = process.capabilities.get_or_insert_default();
     sets.bounding |= added;
     sets.effective |= added;
     sets.permitted |= added;
@@ -125,7 +161,7 @@ fn add_capabilities(process: &mut Process, added: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::process::Capabilities;
+    use super::super::process::User;
     use super::*;
     use serde_json::json;
 
@@ -147,7 +183,9 @@ mod tests {
         let template = template();
         let args = vec!["/bin/x".to_owned()];
         let mut problems = Vec::new();
-        let process = template.changed(Changes { args: args.clone(), ..Changes::default() }, &mut problems).unwrap();
+        let process = template
+            .changed(Changes { args: args.clone(), ..Changes::default() }, &mut problems, &mut Vec::new())
+            .unwrap();
         let own = template.process.clone().unwrap();
         assert_eq!(process, Process { args, terminal: false, ..own });
         assert_eq!(problems, []);
@@ -168,7 +206,7 @@ mod tests {
             capabilities: 0b1000_0001,
         };
         let mut problems = Vec::new();
-        let process = template().changed(changes, &mut problems).unwrap();
+        let process = template().changed(changes, &mut problems, &mut Vec::new()).unwrap();
         let user = User { uid: 5, gid: 2, umask: Some(63), additional_gids: vec![3, 9], keep_groups: false };
         assert_eq!((process.terminal, process.no_new_privileges, process.user), (true, false, user));
         assert_eq!((process.cwd, process.env), ("/tmp".into(), vec!["A=1".to_owned(), "B=2".to_owned()]));
@@ -189,22 +227,72 @@ mod tests {
             ..Changes::default()
         };
         let mut problems = Vec::new();
-        template().changed(changes, &mut problems);
+        template().changed(changes, &mut problems, &mut Vec::new());
         let places: Vec<&str> = problems.iter().map(|p| p.place.as_str()).collect();
         assert_eq!(places, ["exec", "--cwd", "--env[0]"]);
         assert!(problems[0].message.contains("executable file not found in $PATH"));
         let without = Template { process: None, ..template() };
         problems.clear();
-        assert_eq!(without.changed(Changes::default(), &mut problems), None);
+        assert_eq!(without.changed(Changes::default(), &mut problems, &mut Vec::new()), None);
         assert_eq!(problems[0].place, "--process");
     }
 
+    fn from_file(template: &Template, mut fields: serde_json::Value, warnings: &mut Vec<String>) -> Process {
+        fields["user"] = json!({"uid": 0, "gid": 0});
+        fields["args"] = json!(["a"]);
+        fields["cwd"] = json!("/");
+        let config: oci::Process = serde_json::from_value(fields).unwrap();
+        let mut problems = Vec::new();
+        let process = template.from_file(&config, &mut problems, warnings);
+        assert_eq!(problems, []);
+        process
+    }
+
     #[test]
-    fn a_file_is_the_whole_process() {
-        let config: oci::Process =
-            serde_json::from_value(json!({"user": {"uid": 0, "gid": 0}, "args": ["a"], "cwd": "/"})).unwrap();
-        let process = template().from_file(&config, &mut Vec::new(), &mut Vec::new());
-        assert_eq!((process.user.umask, process.oom_score_adj), (Some(63), Some(7)));
-        assert_eq!((process.env, process.capabilities, process.no_new_privileges), (vec![], None, false));
+    fn a_field_missing_from_the_file_is_the_containers_or_the_safe_one() {
+        let mut template = template();
+        let own = template.process.as_mut().unwrap();
+        own.apparmor_profile = Some("profile".into());
+        own.selinux_label = Some("u:r:t:s0".into());
+        own.rlimits = vec![super::super::process::Rlimit { resource: 7, soft: 1, hard: 2 }];
+        own.io_priority = Some(super::super::process::IoPriority { class: 3, level: 7 });
+        own.cpu_affinity = Some(super::super::process::CpuAffinity { initial: None, last: Some(vec![0]) });
+        let own = own.clone();
+        let mut warnings = Vec::new();
+        let process = from_file(&template, json!({}), &mut warnings);
+        let user = User { umask: Some(63), ..User::default() };
+        let expected = Process {
+            user,
+            args: vec!["a".into()],
+            env: vec![],
+            cwd: "/".into(),
+            terminal: false,
+            console_size: None,
+            ..own
+        };
+        assert_eq!((process, warnings), (expected, vec![]));
+    }
+
+    #[test]
+    fn what_the_file_says_counts() {
+        let fields = json!({"capabilities": {}, "noNewPrivileges": false, "apparmorProfile": "p", "oomScoreAdj": 0});
+        let process = from_file(&template(), fields, &mut Vec::new());
+        assert_eq!((process.capabilities, process.no_new_privileges), (Some(Capabilities::default()), false));
+        assert_eq!((process.apparmor_profile.as_deref(), process.oom_score_adj), (Some("p"), Some(0)));
+    }
+
+    #[test]
+    fn a_record_without_capabilities_gives_none() {
+        let mut template = template();
+        template.process.as_mut().unwrap().capabilities = None;
+        let mut warnings = Vec::new();
+        let process = from_file(&template, json!({}), &mut warnings);
+        assert_eq!(process.capabilities, Some(Capabilities::default()));
+        let changes = Changes { args: vec!["a".into()], capabilities: 1, ..Changes::default() };
+        let process = template.changed(changes, &mut Vec::new(), &mut warnings).unwrap();
+        let one = Capabilities { bounding: 1, effective: 1, permitted: 1, ..Capabilities::default() };
+        assert_eq!(process.capabilities, Some(one));
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings.iter().all(|text| text.contains("process.capabilities")), "{warnings:?}");
     }
 }

@@ -22,7 +22,8 @@ pub struct Process {
     /// `NAME=value`, HOME not yet added.
     pub env: Vec<String>,
     pub cwd: PathBuf,
-    /// `None`: the capabilities are left as they are.
+    /// `None` means no capability in any set, as the default value does. Only the record of a container that version
+    /// 0.1 created from a config without `capabilities` has it.
     pub capabilities: Option<Capabilities>,
     pub rlimits: Vec<Rlimit>,
     pub no_new_privileges: bool,
@@ -47,7 +48,7 @@ pub struct User {
 }
 
 /// An annotation of crun's, which Podman sets for `--group-add keep-groups`; its value does not matter.
-const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Bit sets, bit n being capability number n of capabilities(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,7 +179,10 @@ impl Process {
             args: args(config, problems),
             env: env("process.env", config.env().as_deref().unwrap_or_default(), problems),
             cwd: cwd(config, problems),
-            capabilities: config.capabilities().as_ref().map(|c| capabilities::plan(c, warnings)),
+            // No capability where the config names none, as crun does; runc 1.5 would grant all of its own.
+            capabilities: Some(
+                config.capabilities().as_ref().map_or_else(Capabilities::default, |c| capabilities::plan(c, warnings)),
+            ),
             rlimits: rlimits(config, problems),
             no_new_privileges: config.no_new_privileges().unwrap_or(false),
             apparmor_profile: non_empty(config.apparmor_profile()),

@@ -12,7 +12,7 @@ use crate::plan::namespaces::Namespace;
 use crate::plan::resources::Limit;
 use crate::plan::{Plan, RootChange};
 use crate::rootfs::{Cloning, Prepared};
-use crate::security::lsm::Labels;
+use crate::security::lsm::{self, Labels};
 use crate::security::seal::{self, Seal};
 use crate::security::seccomp;
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
@@ -179,13 +179,16 @@ struct Parts {
 impl Parts {
     fn gather(context: &Context, plan: &mut Plan, host: Host, network: Option<NetworkInTheMaking>) -> Result<Parts> {
         storage::check_sources(plan)?;
+        if let Some(text) = lsm::mount_label_warning(plan.rootfs.mount_label.as_deref()) {
+            log::warn(format_args!("{}: {text}", plan.id));
+        }
         let volumes = Volumes::of(context, plan)?;
         // No container can have this name.
         let cache = context.root.join("@seccomp");
         Ok(Parts {
             filter: plan.seccomp.as_ref().map(|s| seccomp::compiled(&s.filter, Some(&cache))).transpose()?,
             labels: match &plan.process {
-                Some(process) => Labels::check(process, &mut |text| log::warn(format_args!("{}: {text}", plan.id)))?,
+                Some(process) => Labels::check(process)?,
                 None => Labels::default(),
             },
             joins: Joins::open(plan)?,

@@ -75,7 +75,7 @@ fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
     let (terminal, console) = terminal(args, &mut process)?;
     let pidfd_socket =
         args.pidfd_socket.as_ref().map(|p| socket::connect_to(p).context("--pidfd-socket")).transpose()?;
-    let labels = Labels::check(&process, &mut |text| log::warn(format_args!("{}: {text}", args.id)))?;
+    let labels = Labels::check(&process)?;
     let filter = template.seccomp.as_ref().map(|_| entry.filter()).transpose()?;
     let inside = Inside { entry: &entry, record: &record, template, init, container, passed, args, seal };
     // Before the program starts: no signal is lost.
@@ -132,7 +132,10 @@ fn process(what: &What, template: &Template) -> Result<Process> {
         }
         What::Changed(changes) => changes.clone(),
     };
-    match template.changed(changes, &mut problems) {
+    let mut warnings = Vec::new();
+    let process = template.changed(changes, &mut problems, &mut warnings);
+    warnings.iter().for_each(|text| log::warn(format_args!("{text}")));
+    match process {
         Some(process) if problems.is_empty() => Ok(process),
         _ => bail!("{}", Problems(problems).text("the command line")),
     }

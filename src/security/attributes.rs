@@ -220,12 +220,11 @@ pub fn set_groups(user: &User, warn: &mut dyn FnMut(String)) -> Result<()> {
     }
 }
 
-/// Becomes the user. With a plan of capabilities the permitted set is kept (`keep_capabilities`) for
-/// `capabilities::apply`, which must follow. The kernel clears the parent-death signal and makes the process
+/// Becomes the user. The permitted set is kept for `capabilities::apply`, which must follow. The kernel clears the parent-death signal and makes the process
 /// non-dumpable when ids change: whoever relies on the signal sets it again.
-pub fn set_ids(user: &User, keep_capabilities: bool) -> Result<()> {
+pub fn set_ids(user: &User) -> Result<()> {
     // Root keeps its capabilities anyway. The flag goes with the execve.
-    if keep_capabilities && user.uid != 0 {
+    if user.uid != 0 {
         process::set_keep_capabilities(true).call(|| "prctl PR_SET_KEEPCAPS".into())?;
     }
     let (uid, gid) = (user.uid, user.gid);

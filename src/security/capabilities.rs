@@ -70,14 +70,6 @@ pub fn for_filter() -> u64 {
     bit(u32::from(caps::Capability::CAP_SYS_ADMIN.index()))
 }
 
-/// After a change of user for which the capabilities were kept and no plan says which stay: `until_exec` alone.
-pub fn keep_only(until_exec: u64) -> Result<()> {
-    let current = credentials::capget().call(|| "capget".into())?;
-    let kept = until_exec & current.permitted;
-    let sets = CapabilitySets { effective: kept, permitted: kept, ..current };
-    credentials::capset(&sets).call(|| format!("capset {}", describe(&sets)))
-}
-
 /// Bits of the plan that the kernel would refuse, by the reason.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Refused {

@@ -20,25 +20,26 @@ impl Labels {
     /// Compares what the config asks for with what the host has; called by the runtime in the host's mount namespace,
     /// before anything is made. Without labels in the config it makes no syscall.
     ///
-    /// As with runc an SELinux label is refused where SELinux is off. An AppArmor profile only warns where AppArmor is
-    /// off: engines name one by habit, and the runtime-tools suite (`linux_process_apparmor_profile`) expects a start.
-    pub fn check(process: &Process, warn: &mut dyn FnMut(String)) -> Result<Labels> {
+    /// A label of a module that is off is an error: runtime.md wants one for whatever cannot be applied, and a process
+    /// that somebody wanted confined must not run unconfined. Only `unconfined` needs no AppArmor.
+    pub fn check(process: &Process) -> Result<Labels> {
         let mut labels = Labels::default();
         if let Some(label) = process.selinux_label.as_deref().filter(|l| !l.is_empty()) {
             ensure!(
                 selinux_enabled(),
-                "process.selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported"
+                "process.selinuxLabel {label:?} cannot be applied: selinux label is specified in config, but selinux is \
+                 disabled or not supported on this host (enable SELinux, or leave out the label)"
             );
             labels.selinux = Some(label.to_owned());
         }
         if let Some(profile) = process.apparmor_profile.as_deref().filter(|p| !p.is_empty()) {
-            if apparmor_enabled() {
-                labels.apparmor = Some(profile.to_owned());
-            } else if profile != "unconfined" {
-                warn(format!(
-                    "process.apparmorProfile {profile:?} is not applied: apparmor is not enabled on this host"
-                ));
-            }
+            let enabled = apparmor_enabled();
+            ensure!(
+                enabled || profile == "unconfined",
+                "process.apparmorProfile {profile:?} cannot be applied: apparmor is not enabled on this host (enable \
+                 AppArmor, or leave out the profile)"
+            );
+            labels.apparmor = enabled.then(|| profile.to_owned());
         }
         Ok(labels)
     }
@@ -78,6 +79,16 @@ impl Labels {
         procfs.write(KEYCREATE, b"").context("reset the SELinux label for new keys")?;
         made
     }
+}
+
+/// What to warn of when `linux.mountLabel` has no effect because SELinux is off.
+///
+/// No error, unlike [`Labels::check`]: without SELinux nothing looks at the label of a file, so the mounts are not less
+/// confined than without it (crun ignores it silently; runc hands `context=` to the filesystem, which refuses it; the
+/// validation suite's `linux_mount_label` wants the container to start).
+pub fn mount_label_warning(label: Option<&str>) -> Option<String> {
+    let label = label.filter(|_| !selinux_enabled())?;
+    Some(format!("linux.mountLabel {label:?} has no effect: selinux is disabled or not supported on this host"))
 }
 
 /// The file of AppArmor itself (Linux 5.8), else the one that all modules share.
@@ -125,34 +136,33 @@ mod tests {
         }
     }
 
-    fn check(apparmor: Option<&str>, selinux: Option<&str>) -> (Result<Labels>, Vec<String>) {
-        let mut warnings = Vec::new();
-        let labels = Labels::check(&process(apparmor, selinux), &mut |w| warnings.push(w));
-        (labels, warnings)
+    fn check(apparmor: Option<&str>, selinux: Option<&str>) -> Result<Labels> {
+        Labels::check(&process(apparmor, selinux))
     }
 
     #[test]
     fn nothing_asked_for_is_nothing_set() {
-        let (labels, warnings) = check(Some(""), Some(""));
-        let labels = labels.unwrap();
-        assert_eq!((&labels, warnings), (&Labels::default(), vec![]));
+        let labels = check(Some(""), Some("")).unwrap();
+        assert_eq!(labels, Labels::default());
         let procfs = Procfs::open().unwrap();
         labels.set_exec(&procfs).unwrap();
         assert_eq!(labels.with_key_label(&procfs, || Ok(7)).unwrap(), 7);
+        assert_eq!(mount_label_warning(None), None);
     }
 
     #[test]
-    fn labels_for_a_module_that_is_off() {
+    fn a_label_of_a_module_that_is_off_is_an_error() {
         if !apparmor_enabled() {
-            let (labels, warnings) = check(Some("acme"), None);
-            assert_eq!(labels.unwrap(), Labels::default());
-            let text = "process.apparmorProfile \"acme\" is not applied: apparmor is not enabled on this host";
-            assert_eq!(warnings, [text]);
-            assert_eq!(check(Some("unconfined"), None).1, [""; 0]);
+            let error = check(Some("acme"), None).unwrap_err().to_string();
+            let text = "process.apparmorProfile \"acme\" cannot be applied: apparmor is not enabled on this host";
+            assert!(error.starts_with(text), "{error}");
+            assert_eq!(check(Some("unconfined"), None).unwrap(), Labels::default());
         }
         if !selinux_enabled() {
-            let error = check(None, Some("system_u:system_r:container_t:s0")).0.unwrap_err().to_string();
-            assert!(error.ends_with("selinux is disabled or not supported"), "{error}");
+            let label = "system_u:system_r:container_t:s0";
+            let error = check(None, Some(label)).unwrap_err().to_string();
+            assert!(error.contains("selinux is disabled or not supported"), "{error}");
+            assert!(mount_label_warning(Some(label)).unwrap().contains(label));
         }
     }
 

@@ -21,10 +21,7 @@ impl Display for Process {
         for variable in &self.env {
             row(f, "env", Text(variable))?;
         }
-        match &self.capabilities {
-            Some(capabilities) => sets(f, capabilities)?,
-            None => row(f, "capabilities", "as they are")?,
-        }
+        sets(f, &self.capabilities.unwrap_or_default())?;
         row(f, "no new privileges", if self.no_new_privileges { "yes" } else { "no" })?;
         for rlimit in &self.rlimits {
             row(f, "rlimit", rlimit)?;
