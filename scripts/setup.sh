@@ -1,8 +1,11 @@
 #!/bin/sh
-# Makes sure that what a build needs is there; with "test" also what the tests need, with "vm" also what their virtual
-# machines need. Packages are installed with apt where that is possible, and only when something is missing. Otherwise
-# one line says what to do.
+# Makes sure that what a purpose needs is installed:
+#   setup.sh build|demo|check|test|engines|vm|fuzz
+# "build" is a C compiler, pkg-config, libseccomp and Rust; "demo" adds a busybox for example bundles; "check" adds what the
+# tests call; "test" adds rustfmt and clippy. Packages are installed with apt where that is possible (as root), and only
+# when something is missing. Otherwise one line says what to do.
 set -eu
+purpose=${1:-build}
 # Programs for the administrator are not in every user's PATH.
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -23,12 +26,13 @@ find_missing() {
     check libc6-dev test -e /usr/include/stdio.h
     check pkg-config command -v pkg-config
     check libseccomp-dev pkg-config --exists libseccomp
-    check busybox-static scripts/rootfs.sh --find-busybox
-    [ $# -gt 0 ] || return 0
-    if [ "$1" = fuzz ]; then
+    [ "$purpose" != build ] || return 0
+    if [ "$purpose" = fuzz ]; then
         check g++ command -v c++
         return 0
     fi
+    check busybox-static scripts/rootfs.sh --find-busybox
+    [ "$purpose" != demo ] || return 0
     check strace command -v strace
     check util-linux command -v unshare
     check uidmap command -v newuidmap
@@ -37,7 +41,7 @@ find_missing() {
     check acl command -v setfacl
     check xfsprogs command -v mkfs.xfs
     check btrfs-progs command -v mkfs.btrfs
-    if [ "$1" = engines ]; then
+    if [ "$purpose" = engines ]; then
         for program in docker.io:dockerd containerd:ctr podman:podman conmon:conmon buildah:buildah runc:runc umoci:umoci \
             iptables:iptables slirp4netns:slirp4netns catatonit:catatonit python3:python3; do
             check "${program%:*}" command -v "${program#*:}"
@@ -47,7 +51,7 @@ find_missing() {
         check containernetworking-plugins test -x /usr/lib/cni/bridge
         check python3-grpcio /usr/bin/python3 -c 'import grpc'
     fi
-    [ "$1" = vm ] || return 0
+    [ "$purpose" = vm ] || return 0
     check python3 command -v python3
     check mmdebstrap command -v mmdebstrap
     check debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
@@ -58,7 +62,7 @@ find_missing() {
     case ${VM:-all} in uml | hybrid | selinux) ;; *) check qemu-system-x86 command -v qemu-system-x86_64 ;; esac
 }
 
-find_missing "$@"
+find_missing
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null 2>&1; then
         say "please install (names as in Debian):$missing"
@@ -68,7 +72,7 @@ if [ -n "$missing" ]; then
         exit 1
     fi
     say "installing$missing"
-    if [ "${1:-}" = engines ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    if [ "$purpose" = engines ] && [ ! -e /usr/sbin/policy-rc.d ]; then
         # The packages would start their daemons, which the tests do themselves.
         printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
         chmod 755 /usr/sbin/policy-rc.d
@@ -78,7 +82,7 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y -o Dpkg::Use-Pty=0 --no-install-recommends $missing \
         >/dev/null
-    find_missing "$@"
+    find_missing
     if [ -n "$missing" ]; then
         say "installed, but still not found:$missing"
         exit 1
@@ -95,12 +99,13 @@ if [ "${minor:-0}" -lt "$rust_minor" ]; then
     exit 1
 fi
 # The tests of checkpoints are skipped without a criu that can dump; Debian 12's cannot on newer kernels.
-if { [ "${1:-}" = test ] || [ "${1:-}" = engines ]; } && [ ! -e target/criu/bin/criu ] && command -v python3 >/dev/null 2>&1 &&
+case $purpose in check | test | engines) dumps=yes ;; *) dumps=no ;; esac
+if [ $dumps = yes ] && [ ! -e target/criu/bin/criu ] && command -v python3 >/dev/null 2>&1 &&
     command -v apt-get >/dev/null 2>&1 && ! scripts/criu-can-dump.sh; then
     say "fetching a criu for the tests of checkpoints"
     python3 runtime-tests/criu.py target/criu >&2 || say "there is none; these tests are skipped"
 fi
-if [ $# -gt 0 ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+if [ "$purpose" = test ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
     say "rustfmt or clippy is missing; run: rustup component add rustfmt clippy"
     exit 1
 fi
