@@ -1,5 +1,6 @@
 //! rvol-runc: an OCI container runtime with native volumes. `docs/architecture.md` is the map of these modules.
 
+pub mod annotations;
 pub mod bundle;
 pub mod cgroup;
 pub mod cli;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 /// Module and what of ours it may import.
 const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
+    ("annotations", &[]),
     ("clock", &[]),
     ("log", &["clock", "sys"]),
     ("trace", &["sys"]),
     ("host", &["sys"]),
     ("bundle", &["plan", "sys"]),
-    ("plan", &["bundle", "host"]),
+    ("plan", &["annotations", "bundle", "host"]),
     ("state", &["plan"]),
     ("ipc", &["sys"]),
     ("store", &["holder", "ipc", "state", "sys"]),
@@ -28,12 +29,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
-            "bundle", "cgroup", "clock", "criu", "holder", "hooks", "host", "init", "ipc", "log", "network", "plan",
-            "rdt", "rootfs", "security", "state", "store", "sys", "trace", "volumes",
+            "annotations", "bundle", "cgroup", "clock", "criu", "holder", "hooks", "host", "init", "ipc", "log",
+            "network", "plan", "rdt", "rootfs", "security", "state", "store", "sys", "trace", "volumes",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "annotations", "bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "trace",
+            "volumes",
         ],
     ),
     ("fuzzing", &["bundle", "criu", "host", "ipc", "network", "plan", "runtime", "security", "store", "volumes"]),
-    ("cli", &["bundle", "host", "log", "plan", "runtime", "security", "state", "store", "sys", "trace", "volumes"]),
 ];
 
 fn sources(dir: &Path, files: &mut Vec<PathBuf>) {

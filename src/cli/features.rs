@@ -4,9 +4,7 @@
 
 use super::args::Matches;
 use super::{Command, Globals, print, version};
-use crate::plan::resources::unit;
-use crate::plan::{options, process, volume};
-use crate::runtime::{images, storage};
+use crate::plan::{options, volume};
 use crate::sys::seccomp;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -36,7 +34,7 @@ struct Features {
     mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: BTreeMap<&'static str, String>,
-    potentially_unsafe_config_annotations: &'static [&'static str],
+    potentially_unsafe_config_annotations: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -184,20 +182,9 @@ fn features() -> Features {
             net_devices: Enabled { enabled: true },
         },
         annotations: annotations(),
-        potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
+        potentially_unsafe_config_annotations: crate::annotations::potentially_unsafe(),
     }
 }
-
-/// Every annotation that the program reads and acts upon; one that ends with a dot stands for all that begin with it
-/// (features.md). Sorted.
-const UNSAFE_ANNOTATIONS: &[&str] = &[
-    images::CONFIG,
-    unit::PREFIX,
-    process::KEEP_GROUPS,
-    storage::IMAGE_VOLUMES,
-    storage::VOLUMES,
-    storage::VOLUMES_FROM,
-];
 
 /// Those of all mounts, and those of volumes.
 fn mount_options() -> Vec<&'static str> {

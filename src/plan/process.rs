@@ -1,6 +1,7 @@
 //! `process`: what is executed and as whom.
 
 use super::{Problem, capabilities, numbers, scheduling};
+use crate::annotations::KEEP_GROUPS;
 use oci_spec::runtime::{self as oci, Linux, LinuxPersonalityDomain, PosixRlimitType, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -46,9 +47,6 @@ pub struct User {
     /// The caller's supplementary groups stay, whatever `additional_gids` says ([`KEEP_GROUPS`]).
     pub keep_groups: bool,
 }
-
-/// An annotation of crun's, which Podman sets for `--group-add keep-groups`; its value does not matter.
-pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Bit sets, bit n being capability number n of capabilities(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The directories of a checkpoint: where criu writes its images, and where its log.
 
 use super::record::Record;
+use crate::annotations::CRIU_CONFIG;
 use crate::criu;
 use crate::log;
 use crate::sys::{Call, Errno};
@@ -25,9 +26,7 @@ pub const NOTIFY: &str = "rvol-notify.json";
 /// How much of its own files an image may have.
 const LONGEST: u64 = 1024 * 1024;
 
-/// The annotation with the path of a configuration file for criu; empty: none.
-pub const CONFIG: &str = "org.criu.config";
-/// What runc gives criu where there is no annotation. Criu passes over one that is not there.
+/// What runc gives criu where there is no annotation [`CRIU_CONFIG`]. Criu passes over one that is not there.
 const DEFAULT_CONFIG: &str = "/etc/criu/runc.conf";
 
 /// What criu does with cgroups (`--manage-cgroups-mode`); the numbers are those of `criu_cg_mode`.
@@ -113,7 +112,7 @@ impl Images {
             manage_cgroups_mode: Some(args.cgroups as i32),
             // Interfaces are the engine's or the config's, not the image's.
             empty_namespaces: Some(libc::CLONE_NEWNET.cast_unsigned()),
-            config_file: match record.annotations.get(CONFIG) {
+            config_file: match record.annotations.get(CRIU_CONFIG) {
                 None => Some(DEFAULT_CONFIG.into()),
                 Some(path) => Some(path.clone()).filter(|path| !path.is_empty()),
             },

@@ -3,6 +3,7 @@
 //! Names and paths are systemd.slice(5)'s and `cg_escape` of systemd's `src/basic/cgroup-util.c`.
 
 use super::property::Value;
+use crate::annotations::SYSTEMD_PROPERTY as PREFIX;
 use crate::plan::Problem;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use std::path::PathBuf;
 const SLICE: &str = ".slice";
 /// `UNIT_NAME_MAX` of systemd, without the NUL.
 const LONGEST: usize = 255;
-pub const PREFIX: &str = "org.systemd.property.";
 
 /// A transient unit, to be started by a systemd manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
