@@ -221,7 +221,7 @@ fn annotations_ask_for_volumes_only() {
     assert_eq!(case.run().ok().stdout, "x\n/anon\n1\n", "words");
     let mut off = case.command();
     off.args(["--no-volume-annotations", "run", "--bundle"]).arg(case.bundle()).arg(&case.id);
-    assert!(case.finish(off).fails().stderr.contains("left out, --no-volume-annotations turns it off"));
+    assert!(case.finish(off).fails().stderr.contains("left out: --volume-annotations is off"));
     for (text, why) in [
         (r#"["/etc:/data"]"#, "an annotation cannot ask for a directory of the host"),
         (r#"["./x:/data"]"#, "an annotation cannot ask for a directory of the host"),

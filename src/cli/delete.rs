@@ -10,8 +10,9 @@ pub const COMMAND: Command = Command {
     name: "delete",
     about: "Delete a container that is stopped or was never started",
     details: "\
-With --force also a running one; and it is no error if there is none. Volumes stay;
-with --volumes those go that have no name and that no other container uses.",
+With --force also a running one; a missing container is no error then. Volumes stay,
+except those without a name that an annotation asked for. With --volumes, all of its
+volumes without a name are removed that no other container uses.",
     flags: &[&[FORCE, VOLUMES]],
     operands: &[CONTAINER_ID],
     run,
@@ -21,7 +22,7 @@ const FORCE: Flag = Flag { name: "force", short: Some('f'), value: None, help: "
 const VOLUMES: Flag = Flag { name: "volumes", short: Some('v'), value: None, help: "Remove its anonymous volumes too" };
 
 fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
-    let volumes = if matches.is_set(&VOLUMES) { Remove::Yes } else { Remove::No };
+    let volumes = if matches.is_set(&VOLUMES) { Remove::Yes } else { Remove::WithContainer };
     runtime::delete(&globals.context()?, matches.id()?, matches.is_set(&FORCE), volumes)?;
     Ok(0)
 }

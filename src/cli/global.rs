@@ -4,6 +4,7 @@ use super::args::{Flag, Matches, wrong_value};
 use crate::host;
 use crate::log::Format;
 use crate::plan::resources::Manager;
+use crate::plan::tenant::Policy;
 use crate::runtime::Context;
 use anyhow::{Context as _, Result, bail};
 use std::path::{Component, Path, PathBuf};
@@ -23,11 +24,17 @@ const VOLUME_ROOT: Flag = Flag {
     value: Some("DIR"),
     help: "Keep volumes in this directory (/var/lib/rvol-runc/volumes)",
 };
+const VOLUME_ANNOTATIONS: Flag = Flag {
+    name: "volume-annotations",
+    short: None,
+    value: Some("MODE"),
+    help: "Set which volumes annotations reach: off, scoped, trusted",
+};
 const NO_VOLUME_ANNOTATIONS: Flag = Flag {
     name: "no-volume-annotations",
     short: None,
     value: None,
-    help: "Leave out what annotations of a config ask of volumes",
+    help: "Ignore annotations for volumes; as --volume-annotations off",
 };
 const LOG: Flag = Flag { name: "log", short: None, value: Some("FILE"), help: "Append log records to this file" };
 const LOG_FORMAT: Flag =
@@ -57,6 +64,7 @@ const ROOTLESS: Flag = Flag {
 pub const GLOBAL_FLAGS: &[Flag] = &[
     ROOT,
     VOLUME_ROOT,
+    VOLUME_ANNOTATIONS,
     NO_VOLUME_ANNOTATIONS,
     LOG,
     LOG_FORMAT,
@@ -68,6 +76,16 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     VERSION,
 ];
 
+/// `--volume-annotations`; the error is that of the environment variable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct VolumeAnnotations(Result<Policy, String>);
+
+impl Default for VolumeAnnotations {
+    fn default() -> VolumeAnnotations {
+        VolumeAnnotations(Ok(Policy::default()))
+    }
+}
+
 /// The values of the global flags.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Globals {
@@ -75,7 +93,7 @@ pub struct Globals {
     pub root: Option<PathBuf>,
     /// Absolute; `None` where neither the flag nor the environment says it.
     pub volume_root: Option<PathBuf>,
-    pub no_volume_annotations: bool,
+    pub volume_annotations: VolumeAnnotations,
     pub log: Option<PathBuf>,
     pub log_format: Format,
     pub debug: bool,
@@ -90,8 +108,7 @@ impl Globals {
         Ok(Globals {
             root: given.value(&ROOT).map(|dir| absolute_root(&ROOT, Path::new(dir))).transpose()?,
             volume_root: volume_root(given)?,
-            no_volume_annotations: given.is_set(&NO_VOLUME_ANNOTATIONS)
-                || std::env::var_os("RVOL_VOLUME_ANNOTATIONS").is_some_and(|value| value == "false" || value == "0"),
+            volume_annotations: volume_annotations(given)?,
             log: given.value(&LOG).filter(|file| !file.is_empty()).map(PathBuf::from),
             log_format: match given.text(&LOG_FORMAT)? {
                 None | Some("" | "text") => Format::Text,
@@ -129,7 +146,7 @@ impl Globals {
         Context {
             root: PathBuf::new(),
             volume_root: self.volume_root.clone(),
-            volume_annotations: !self.no_volume_annotations,
+            volume_annotations: self.volume_annotations.0.clone(),
             cgroup_manager: self.cgroup_manager,
             rootless: self.rootless,
         }
@@ -180,6 +197,29 @@ fn volume_root(given: &Matches) -> Result<Option<PathBuf>> {
     let from_environment = || std::env::var_os("RVOL_VOLUME_ROOT").filter(|dir| !dir.is_empty());
     let dir = given.value(&VOLUME_ROOT).map(|dir| dir.to_owned()).or_else(from_environment);
     dir.map(|dir| absolute_root(&VOLUME_ROOT, Path::new(&dir))).transpose()
+}
+
+/// From the flags, or else from the environment.
+fn volume_annotations(given: &Matches) -> Result<VolumeAnnotations> {
+    let flag = given.text(&VOLUME_ANNOTATIONS)?;
+    let policy =
+        flag.map(|text| Policy::parse(text).map_err(|why| wrong_value(&VOLUME_ANNOTATIONS, text.as_ref(), &why)));
+    let policy = policy.transpose()?;
+    if given.is_set(&NO_VOLUME_ANNOTATIONS) {
+        match policy {
+            None | Some(Policy::Off) => return Ok(VolumeAnnotations(Ok(Policy::Off))),
+            Some(_) => bail!("--no-volume-annotations contradicts --volume-annotations"),
+        }
+    }
+    if let Some(policy) = policy {
+        return Ok(VolumeAnnotations(Ok(policy)));
+    }
+    const VARIABLE: &str = "RVOL_VOLUME_ANNOTATIONS";
+    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(VolumeAnnotations::default());
+    };
+    let text = text.to_string_lossy();
+    Ok(VolumeAnnotations(Policy::parse(&text).map_err(|why| format!("{VARIABLE}={text}: {why}"))))
 }
 
 fn default_root() -> Result<PathBuf> {

@@ -90,6 +90,7 @@ static COMMANDS: &[Command] = &[
     volume::IMPORT,
     volume::CLONE,
     volume::RENAME,
+    volume::LABEL_COMMAND,
     volume::USAGE,
     spec::COMMAND,
     features::COMMAND,

@@ -21,6 +21,7 @@ pub mod resources;
 pub mod scheduling;
 pub mod seccomp;
 pub mod sysctl;
+pub mod tenant;
 pub mod validate;
 pub mod volume;
 

@@ -4,6 +4,7 @@
 //! volumes are kept and what is in them is the store's affair.
 
 use super::mounts::FsOption;
+use super::tenant::LABEL_PREFIX;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -31,6 +32,30 @@ pub struct VolumeUse {
     pub driver_options: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Origin::is_config_or_flag")]
+    pub origin: Origin,
+}
+
+/// Who asked for a volume, as far as that decides which volume it may be and how long it lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// An annotation asked for it: a volume without a name goes with its container.
+    pub annotation: bool,
+    /// A pod of this Kubernetes namespace asked for it: the volume's labels have to let the namespace in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The name that the pod asked for; the volume's has the namespace in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+    /// Another container has it, for which it was made without a name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inherited_anonymous: bool,
+}
+
+impl Origin {
+    fn is_config_or_flag(&self) -> bool {
+        *self == Origin::default()
+    }
 }
 
 /// What the image has at the mount point, and what of it goes into an empty volume.
@@ -95,7 +120,15 @@ impl VolumeUse {
                 "subpath" => self.subpath = Some(subpath(value)?),
                 "driver" => self.driver = Some(driver(value)?),
                 "driver-opt" => insert(&mut self.driver_options, value),
-                "label" => insert(&mut self.labels, value),
+                "label" => {
+                    if value.starts_with(LABEL_PREFIX) {
+                        return Err(format!(
+                            "`label={value}`: labels that begin with `{LABEL_PREFIX}` decide who may use a volume; only \
+                             `volume create` and `volume label` set them"
+                        ));
+                    }
+                    insert(&mut self.labels, value)
+                }
                 _ => return Err(format!("`{key}` is not an option of a volume")),
             },
             FsOption::Flag(flag) => return Err(format!("`{flag}` is not an option of a volume")),
@@ -186,5 +219,8 @@ mod tests {
         assert!(volume.add(&value("copy", "maybe")).unwrap_err().contains("always, once, meta, none"));
         assert!(volume.add(&value("driver", "../../x")).is_err());
         assert!(volume.add(&value("size", "3")).is_err());
+        for label in ["rvol.namespace=web", "rvol.shared-with=*", "rvol.x"] {
+            assert!(volume.add(&value("label", label)).unwrap_err().contains("only `volume create`"), "{label}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Ties the plan, the state directory, the cgroup and init together. The work itself is done elsewhere.
 
+mod annotated;
 pub mod checkpoint;
 mod create;
 mod delete;
@@ -49,6 +50,7 @@ use crate::bundle::{Bundle, LoadError};
 use crate::host::Host;
 use crate::plan::mounts::AddedMount;
 use crate::plan::resources::Manager;
+use crate::plan::tenant::Policy;
 use crate::plan::{Plan, Problems, Request};
 use crate::store::Store;
 use crate::trace;
@@ -62,8 +64,9 @@ pub struct Context {
     pub root: PathBuf,
     /// The directory of the volumes; `None`: the user's or the host's own.
     pub volume_root: Option<PathBuf>,
-    /// Whether annotations of the config may ask for volumes.
-    pub volume_annotations: bool,
+    /// What annotations of the config may have of volumes; the error is that of a wrong `RVOL_VOLUME_ANNOTATIONS`, which
+    /// keeps no container from being deleted.
+    pub volume_annotations: Result<Policy, String>,
     pub cgroup_manager: Manager,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
@@ -72,6 +75,10 @@ pub struct Context {
 impl Context {
     fn store(&self) -> Store {
         Store::new(self.root.clone())
+    }
+
+    fn volume_annotations(&self) -> Result<Policy> {
+        self.volume_annotations.clone().map_err(anyhow::Error::msg)
     }
 }
 

@@ -57,7 +57,7 @@ pub fn run(context: &Context, args: &CreateArgs, run: &RunArgs) -> Result<i32> {
     let failed_to_start = started.as_ref().is_err_and(|error| !create::failed_in_hook(error));
     // As `docker run --rm`: whoever waits for the end also takes away what was made for this one container. So does one
     // whose program never ran.
-    let volumes = if run.keep || (run.detach && started.is_ok()) { Remove::No } else { Remove::Yes };
+    let volumes = if run.keep || (run.detach && started.is_ok()) { Remove::WithContainer } else { Remove::Yes };
     let result = start::after_start(&entry, &record, Some(init.pid), started, volumes);
     if failed_to_start && !run.keep {
         // The program never ran: `run` leaves nothing, as a failed `create`.

@@ -43,7 +43,7 @@ pub fn start(context: &Context, id: &str) -> Result<()> {
     let channel = Channel::over(connection.call(|| format!("connect {START_SOCKET}"))?);
     channel.tell_init(ToInit::Start)?;
     let started = hear_start(&channel).and_then(|()| check_executed(&entry, &record, pid));
-    after_start(&entry, &record, pid, started, Remove::No)?;
+    after_start(&entry, &record, pid, started, Remove::WithContainer)?;
     // Other commands may now work on the container.
     drop(entry);
     relay.map_or(Ok(()), |(relay, (pid, end))| relay.wait(pid, end.as_fd()))

@@ -2,19 +2,23 @@
 //! recorded, and how it is given back.
 
 use super::Context;
+use super::annotated::Annotated;
 use super::progress::Progress;
 use super::record::Record;
 use crate::bundle::Bundle;
 use crate::log;
 use crate::plan::mounts::{AddedMount, Bind, MissingSource};
+use crate::plan::tenant::Reach;
+use crate::plan::volume::{CopyUp, Origin};
 use crate::plan::{MountOp, Plan};
 use crate::rootfs::OpenSources;
 use crate::rootfs::copy::Copied;
 use crate::store::Access;
 use crate::sys::{Call, Errno, SyscallError};
 use crate::volumes::grammar::{self, VolumesFrom};
+use crate::volumes::tenancy::{self, Found};
 use crate::volumes::{self, Holder, Remove, Store, Wish, anonymous_name};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
@@ -32,35 +36,17 @@ pub struct MountFlags {
     pub image_volumes: Vec<String>,
 }
 
-/// Annotations for engines that know no volumes; each is a JSON array of strings, or words with white space between them.
-pub const VOLUMES: &str = "rvol.volumes";
-pub const VOLUMES_FROM: &str = "rvol.volumes-from";
-pub const IMAGE_VOLUMES: &str = "rvol.image-volumes";
-
 /// All mounts in addition to the config's. Of two with one destination the later wins: what another container has, what
 /// the annotations say, what the flags say; VOLUMEs of the image only where there is nothing.
 pub(super) fn added(context: &Context, flags: &MountFlags, bundle: &Bundle) -> Result<Vec<AddedMount>> {
-    let annotated = Annotated::read(context, bundle)?;
-    let mut all = Vec::new();
-    for (place, text) in &annotated.volumes_from {
-        all.extend(from(context, text).with_context(|| place.clone())?);
-    }
-    let cwd = Path::new("/");
-    let mut volumes = Vec::new();
-    for (place, text) in annotated.volumes {
-        let mount = grammar::volume(&text, cwd, place.clone()).with_context(|| place.clone())?;
-        ensure!(mount.kind == "volume", "{place}: {text}: an annotation cannot ask for a directory of the host");
-        volumes.push(mount);
-    }
-    grammar::check_duplicates(&volumes)?;
-    all.append(&mut volumes);
+    let mut annotated = Annotated::read(context, bundle)?;
+    let mut all = annotated.volumes_from;
+    all.append(&mut annotated.volumes);
     for text in &flags.volumes_from {
         all.extend(from(context, text).with_context(|| format!("--volumes-from {text}"))?);
     }
     all.append(&mut flagged(flags)?);
-    for (place, path) in annotated.image_volumes {
-        all.push(grammar::image_volume(&path, place)?);
-    }
+    all.append(&mut annotated.image_volumes);
     for path in &flags.image_volumes {
         all.push(grammar::image_volume(path, format!("--image-volume {path}"))?);
     }
@@ -87,52 +73,18 @@ fn flagged(flags: &MountFlags) -> Result<Vec<AddedMount>> {
     Ok(mounts)
 }
 
-/// What the annotations ask for, each with its place.
-#[derive(Default)]
-struct Annotated {
-    volumes: Vec<(String, String)>,
-    volumes_from: Vec<(String, String)>,
-    image_volumes: Vec<(String, String)>,
-}
-
-/// The strings of an annotation. Words serve where an engine takes quotes and commas for its own (`podman --annotation`).
-fn list_of(text: &str) -> Result<Vec<String>> {
-    if matches!(text.trim_start().chars().next(), None | Some('[' | '{' | '"')) {
-        return serde_json::from_str(text).with_context(|| format!("{text:?} is not a JSON array of strings"));
-    }
-    Ok(text.split_whitespace().map(str::to_owned).collect())
-}
-
-impl Annotated {
-    fn read(context: &Context, bundle: &Bundle) -> Result<Annotated> {
-        let mut read = Annotated::default();
-        let Some(annotations) = bundle.spec.annotations() else { return Ok(read) };
-        for (key, list) in [
-            (VOLUMES, &mut read.volumes),
-            (VOLUMES_FROM, &mut read.volumes_from),
-            (IMAGE_VOLUMES, &mut read.image_volumes),
-        ] {
-            let Some(text) = annotations.get(key) else { continue };
-            if !context.volume_annotations {
-                log::warn(format_args!("annotations[{key}]: left out, --no-volume-annotations turns it off"));
-                continue;
-            }
-            let texts = list_of(text).with_context(|| format!("annotations[{key}]"))?;
-            list.extend(
-                texts.into_iter().enumerate().map(|(index, text)| (format!("annotations[{key}][{index}]"), text)),
-            );
-        }
-        Ok(read)
-    }
-}
-
 /// The mounts of another container, for `--volumes-from`.
 fn from(context: &Context, text: &str) -> Result<Vec<AddedMount>> {
     let VolumesFrom { id, readonly } = VolumesFrom::parse(text)?;
-    let entry = context.store().open(&id, Access::Read)?;
-    let record = Record::of(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed"))?;
-    let mounts = record.storage.map(|storage| storage.mounts).unwrap_or_default();
-    Ok(mounts.iter().filter(|mount| mount.is_shared()).map(|mount| mount.to_added(text, readonly)).collect())
+    let mounts = record_of(context, &id)?.storage.map(|storage| storage.mounts).unwrap_or_default();
+    let place = format!("--volumes-from {text}");
+    Ok(mounts.iter().filter(|mount| mount.is_shared()).map(|mount| mount.to_added(&place, readonly)).collect())
+}
+
+/// The record of a container whose mounts are asked for.
+pub(super) fn record_of(context: &Context, id: &str) -> Result<Record> {
+    let entry = context.store().open(id, Access::Read)?;
+    Record::of(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed"))
 }
 
 /// What is recorded of a container's mounts: what `delete` gives back, `mounts` shows and `--volumes-from` takes over.
@@ -172,7 +124,7 @@ impl MountPoint {
         MountPoint {
             destination: destination.to_owned(),
             volume: name.map(str::to_owned),
-            anonymous: bind.volume.as_ref().is_some_and(|volume| volume.name.is_none()),
+            anonymous: bind.volume.as_ref().is_some_and(|v| v.name.is_none() || v.origin.inherited_anonymous),
             source: bind.volume.is_none().then(|| bind.source.clone()),
             readonly: bind.attr.is_readonly(),
             propagation: bind.propagation.to_string(),
@@ -186,7 +138,8 @@ impl MountPoint {
         self.volume.is_some() || !own.iter().any(|own| self.destination.starts_with(own))
     }
 
-    fn to_added(&self, text: &str, readonly: bool) -> AddedMount {
+    /// The same mount for another container.
+    pub(super) fn to_added(&self, place: &str, readonly: bool) -> AddedMount {
         let mut options = self.options.clone();
         if readonly {
             options.push("rro".into());
@@ -196,11 +149,12 @@ impl MountPoint {
             options.extend(["nocopy".into(), "nocreate".into()]);
         }
         AddedMount {
-            place: format!("--volumes-from {text}"),
+            place: place.to_owned(),
             destination: self.destination.clone(),
             kind: if self.volume.is_some() { "volume" } else { "bind" }.into(),
             source: self.volume.as_ref().map(PathBuf::from).or_else(|| self.source.clone()),
             options,
+            origin: Origin { inherited_anonymous: self.anonymous, ..Origin::default() },
             ..AddedMount::default()
         }
     }
@@ -228,13 +182,17 @@ impl Volumes {
         let mut store = None;
         for (index, mount) in plan.mounts.iter_mut().enumerate() {
             let MountOp::Bind(bind) = &mut mount.op else { continue };
-            let Some(volume) = &bind.volume else { continue };
-            let before = || names_before.get(&mount.target.path).cloned();
-            let name = volume.name.clone().or_else(before).map_or_else(anonymous_name, Ok)?;
+            if bind.volume.is_none() {
+                continue;
+            }
             let store = match &store {
                 Some(store) => store,
                 None => store.insert(context.volumes()?),
             };
+            resolve_name(store, bind).with_context(|| format!("{} {}", mount.place, mount.target.path.display()))?;
+            let Some(volume) = &bind.volume else { continue };
+            let before = || names_before.get(&mount.target.path).cloned();
+            let name = volume.name.clone().or_else(before).map_or_else(anonymous_name, Ok)?;
             bind.source = store.data_path(&name);
             bind.source.extend(&volume.subpath);
             names.push((index, name));
@@ -251,8 +209,9 @@ impl Volumes {
         let image = open(path, flags, Mode::empty()).call(|| format!("open root.path {}", path.display()))?;
         for (index, name) in &self.names {
             let mount = &plan.mounts[*index];
-            let MountOp::Bind(Bind { volume: Some(volume), idmap, .. }) = &mount.op else { continue };
-            let wish = Wish { volume, name, target: &mount.target.path, idmap: idmap.as_ref() };
+            let MountOp::Bind(Bind { volume: Some(volume), idmap, attr, .. }) = &mount.op else { continue };
+            let readonly = attr.is_readonly();
+            let wish = Wish { volume, name, readonly, target: &mount.target.path, idmap: idmap.as_ref() };
             let progress = Progress::new(format!("{}: copying into volume {name}", plan.id));
             let mut watch = |copied: &Copied| progress.show(copied.files, copied.bytes);
             let taken = volumes::take(&self.store, &wish, &holder, image.as_fd(), &mut watch)
@@ -267,6 +226,21 @@ impl Volumes {
         }
         Ok(sources)
     }
+}
+
+/// Finds the volume that a pod means by a name: its namespace's own, or one that the node's owner shares with it.
+fn resolve_name(store: &Store, bind: &mut Bind) -> Result<()> {
+    let Some(volume) = &mut bind.volume else { return Ok(()) };
+    let Origin { namespace: Some(namespace), asked: Some(asked), .. } = &volume.origin else { return Ok(()) };
+    let Found::Shared(reach) = tenancy::find(store, namespace, asked)? else { return Ok(()) };
+    // Whatever becomes of it until it is taken: a pod makes no volume without its namespace in the name.
+    volume.existing = true;
+    if reach == Reach::ReadOnly {
+        bind.attr.set_readonly_for_all();
+        volume.copy = CopyUp::None;
+    }
+    volume.name = Some(asked.clone());
+    Ok(())
 }
 
 /// What of a plan's mounts is recorded; `None` where there is nothing that anybody would ask for.
@@ -337,7 +311,7 @@ impl Record {
             if !done.insert(name) {
                 continue;
             }
-            let remove = if mount.anonymous { remove } else { Remove::No };
+            let remove = if mount.anonymous || remove == Remove::No { remove } else { Remove::WithContainer };
             if let Err(error) = volumes::release(&store, name, &holder, remove) {
                 log::warn(format_args!("{}: give back volume {name}: {error:#}", self.id));
             }
@@ -365,8 +339,7 @@ pub struct ShownMount {
 
 /// The binds and volumes of a container.
 pub fn mounts(context: &Context, id: &str) -> Result<Vec<ShownMount>> {
-    let entry = context.store().open(id, Access::Read)?;
-    let record = Record::of(&entry)?.with_context(|| format!("container {id} is damaged: its create was killed"))?;
+    let record = record_of(context, id)?;
     let holder = record.holder();
     let Some(storage) = record.storage else { return Ok(Vec::new()) };
     let store = Store::new(storage.volume_root);

@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::record::Record;
 use crate::host;
 use crate::log;
+use crate::plan::tenant::{self, CONTAINER_LABEL, LABEL_PREFIX};
 use crate::plan::volume::check_name;
 use crate::rootfs::copy::{Copied, Owners, Top, copy_tree_watched};
 use crate::store::{self, Access};
@@ -59,6 +60,7 @@ pub fn create(context: &Context, new: NewVolume) -> Result<String> {
     let anonymous = new.name.is_none();
     let name = new.name.map_or_else(anonymous_name, Ok)?;
     check_name(&name).map_err(anyhow::Error::msg)?;
+    check_labels(&new.labels)?;
     let metadata = Metadata::new(new.driver.as_deref(), new.labels, new.options, anonymous);
     driver::check(&metadata)?;
     loop {
@@ -77,6 +79,48 @@ pub fn create(context: &Context, new: NewVolume) -> Result<String> {
         }
         return Ok(name);
     }
+}
+
+/// Refuses labels by which nobody could tell who reaches the volume.
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
+    labels.iter().try_for_each(|(key, value)| tenant::check_label(key, value).map_err(anyhow::Error::msg))
+}
+
+/// What `volume label` does to one label.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LabelChange {
+    Set(String, String),
+    Remove(String),
+}
+
+impl LabelChange {
+    /// Reads `KEY=VALUE` or `KEY-`.
+    pub fn parse(text: &str) -> Result<LabelChange> {
+        let change = match (text.split_once('='), text.strip_suffix('-')) {
+            (Some((key, value)), _) => LabelChange::Set(key.to_owned(), value.to_owned()),
+            (None, Some(key)) => LabelChange::Remove(key.to_owned()),
+            (None, None) => bail!("label {text:?}: neither KEY=VALUE, which sets it, nor KEY-, which removes it"),
+        };
+        let (LabelChange::Set(key, _) | LabelChange::Remove(key)) = &change;
+        ensure!(!key.is_empty(), "label {text:?} has no key");
+        Ok(change)
+    }
+}
+
+/// Changes the labels of a volume, all of them or none.
+pub fn label(context: &Context, name: &str, changes: &[LabelChange]) -> Result<()> {
+    let volume = context.volumes()?.lock_existing(name)?;
+    let mut metadata = volume.metadata()?;
+    for change in changes {
+        match change {
+            LabelChange::Set(key, value) => {
+                tenant::check_label(key, value).map_err(anyhow::Error::msg)?;
+                metadata.labels.insert(key.clone(), value.clone());
+            }
+            LabelChange::Remove(key) => drop(metadata.labels.remove(key)),
+        }
+    }
+    volume.set_metadata(&metadata)
 }
 
 /// Whether a missing volume is an error of `volume rm`, and a damaged one is removed all the same.
@@ -258,7 +302,8 @@ pub fn clone(context: &Context, from: &str, to: &str) -> Result<()> {
     let _pin = source.pin("clone")?;
     drop(source);
     let mut labels = old.labels;
-    labels.remove(ANONYMOUS_LABEL);
+    // Who reaches the copy is for the node's owner to say.
+    labels.retain(|label, _| label != ANONYMOUS_LABEL && !label.starts_with(LABEL_PREFIX));
     let metadata = Metadata { copied: old.copied, ..Metadata::new(Some(&old.driver), labels, old.options, false) };
     let progress = Progress::new(format!("cloning volume {from}"));
     let mut copied = Copied::default();
@@ -323,8 +368,9 @@ impl archive::Watch for Told {
     }
 }
 
-/// Gives a volume another name. One that is in use keeps its own: its containers know it by that.
-pub fn rename(context: &Context, from: &str, to: &str) -> Result<()> {
+/// Gives a volume another name, and labels. One that is in use keeps its own: its containers know it by that.
+pub fn rename(context: &Context, from: &str, to: &str, labels: &BTreeMap<String, String>) -> Result<()> {
+    check_labels(labels)?;
     let store = context.volumes()?;
     let volume = store.lock_existing(from)?;
     let users = volume.users()?;
@@ -335,9 +381,17 @@ pub fn rename(context: &Context, from: &str, to: &str) -> Result<()> {
         // With a name it is not for prune any more. Before the rename: what is killed in between keeps too much.
         metadata.anonymous = false;
         metadata.labels.remove(ANONYMOUS_LABEL);
+        metadata.labels.remove(CONTAINER_LABEL);
         volume.set_metadata(&metadata)?;
     }
-    store.rename(&volume, to)
+    store.rename(&volume, to)?;
+    if labels.is_empty() {
+        return Ok(());
+    }
+    // After the rename: if this command is killed in between, the new name has no label, so that nobody reaches it, and
+    // the next pod's error says how to set it. The other way round a pod would get a new volume instead of this one.
+    metadata.labels.extend(labels.clone());
+    volume.set_metadata(&metadata).with_context(|| format!("volume {to}: set the labels"))
 }
 
 /// The bytes that a volume holds; `None` where the data is not in the store.
@@ -359,7 +413,7 @@ pub fn sweep(context: &Context) -> Result<()> {
         };
         let Some(volume) = store.read(&name)? else { continue };
         let settled = volume.holders().is_ok_and(|holders| !holders.iter().any(is_gone));
-        if settled && !driver::may_be_left(&volume)? {
+        if settled && !driver::may_be_left(&volume)? && !is_left_behind(&volume) {
             continue;
         }
         let Some(volume) = store.lock(&name)? else { continue };
@@ -371,8 +425,18 @@ pub fn sweep(context: &Context) -> Result<()> {
         if driver::may_be_left(&volume)? {
             warn_of(driver::settle(&volume));
         }
+        if is_left_behind(&volume) {
+            warn_of(volume.remove(&store));
+        }
     }
     store.sweep()
+}
+
+/// Whether the volume was to go with its container and is still there: a `delete` was killed, or a reboot has ended the
+/// container. A volume that cannot be read is not removed.
+fn is_left_behind(volume: &Volume) -> bool {
+    volume.metadata().is_ok_and(|metadata| metadata.goes_with_container())
+        && volume.users().is_ok_and(|users| users.is_empty())
 }
 
 /// Whether a container is no more: never true of one that could still be there.

@@ -6,8 +6,10 @@ use super::copy_up;
 use super::driver::{self, Source};
 use super::metadata::Metadata;
 use super::store::{Durable, NoSuchVolume, Store};
+use super::tenancy;
 use super::volume::{Holder, Volume};
 use crate::plan::mounts::MountIdMap;
+use crate::plan::tenant::CONTAINER_LABEL;
 use crate::plan::volume::{CopyUp, VolumeUse};
 use crate::rootfs::copy::{Copied, Owners};
 use crate::rootfs::target;
@@ -24,6 +26,8 @@ pub struct Wish<'a> {
     pub volume: &'a VolumeUse,
     /// Of an anonymous volume too: see [`anonymous_name`].
     pub name: &'a str,
+    /// The container may not write into it.
+    pub readonly: bool,
     /// Where the container has it: what the image has there may be copied.
     pub target: &'a Path,
     /// The mapping that the mount is to have: what comes from the image is stored so that its owners look the same.
@@ -74,18 +78,25 @@ pub fn take(
 }
 
 fn find_or_make(store: &Store, wish: &Wish, holder: &Holder) -> Result<(Volume, Metadata)> {
-    let VolumeUse { existing, driver, driver_options, labels, .. } = wish.volume;
+    let VolumeUse { existing, driver, driver_options, .. } = wish.volume;
     loop {
         if let Some(volume) = store.lock(wish.name)? {
-            let metadata = volume.metadata()?;
+            let mut metadata = volume.metadata()?;
+            tenancy::admit(wish, &metadata)?;
             check_same(wish.name, &metadata, driver.as_deref(), driver_options)?;
+            if tenancy::goes_with_container(wish) && metadata.anonymous && !metadata.goes_with_container() {
+                // A checkpoint took the label off, so that the volume outlived the container (`release`).
+                metadata.labels.insert(CONTAINER_LABEL.into(), holder.id.clone());
+                volume.set_metadata(&metadata)?;
+            }
             return Ok((volume, metadata));
         }
         if *existing {
             bail!(NoSuchVolume(wish.name.to_owned()));
         }
         let anonymous = wish.volume.name.is_none();
-        let metadata = Metadata::new(driver.as_deref(), labels.clone(), driver_options.clone(), anonymous);
+        let metadata =
+            Metadata::new(driver.as_deref(), tenancy::labels(wish, &holder.id), driver_options.clone(), anonymous);
         driver::check(&metadata)?;
         let durable = if anonymous { Durable::No } else { Durable::Yes };
         // With its first user from the start: a prune in between finds it in use.
@@ -176,13 +187,23 @@ pub(super) fn open_subpath(data: BorrowedFd, subpath: &Path) -> Result<OwnedFd> 
     }
 }
 
-/// Takes the container off a volume's list; with `remove` also removes a volume that nobody else uses. A volume that is
-/// gone needs neither.
+/// Takes the container off a volume's list, and removes the volume as `remove` says if nobody else uses it. A volume that
+/// is gone needs neither.
 pub fn release(store: &Store, name: &str, holder: &Holder, remove: Remove) -> Result<()> {
     let Some(volume) = store.lock(name)? else { return Ok(()) };
     let_go(&volume, holder)?;
-    if remove == Remove::No || !volume.users()?.is_empty() {
+    if !volume.users()?.is_empty() {
         return Ok(());
+    }
+    match (remove, volume.metadata()) {
+        (Remove::Yes, _) => {}
+        (Remove::WithContainer, Ok(metadata)) if metadata.goes_with_container() => {}
+        (Remove::No, Ok(mut metadata)) if metadata.goes_with_container() => {
+            // It has to outlive this container (checkpoint), and so must not look like a leftover to `gc`.
+            metadata.labels.remove(CONTAINER_LABEL);
+            return volume.set_metadata(&metadata);
+        }
+        _ => return Ok(()),
     }
     driver::discard(&volume)?;
     volume.remove(store)
@@ -196,9 +217,11 @@ pub fn let_go(volume: &Volume, holder: &Holder) -> Result<()> {
     detached
 }
 
-/// What becomes of a volume that has lost its last user.
+/// What becomes of a volume without a name that has lost its last user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remove {
     Yes,
+    /// Removed only if it was made to go with its container (see [`Metadata::goes_with_container`]).
+    WithContainer,
     No,
 }

@@ -1,5 +1,6 @@
 //! `volume.json`: what a volume is, besides its data.
 
+use crate::plan::tenant::CONTAINER_LABEL;
 use crate::plan::volume::LOCAL;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,6 +64,11 @@ impl Metadata {
     /// Whether a quota counts what is in the data's directory.
     pub fn is_limited(&self) -> bool {
         self.is_local() && self.options.contains_key("size")
+    }
+
+    /// Whether the volume goes with the last container that uses it: made without a name, for an annotation.
+    pub fn goes_with_container(&self) -> bool {
+        self.anonymous && self.labels.contains_key(CONTAINER_LABEL)
     }
 
     /// Whether the data is a directory of the store: nothing mounted over it, and no plugin's.

@@ -10,6 +10,7 @@ pub mod grammar;
 mod hold;
 mod metadata;
 mod store;
+pub mod tenancy;
 mod tree;
 mod volume;
 mod walk;

@@ -2,12 +2,14 @@
 
 mod archive;
 mod filter;
+mod label;
 mod list;
 mod remove;
 mod template;
 mod whole;
 
 pub use archive::{EXPORT, IMPORT};
+pub use label::LABEL as LABEL_COMMAND;
 pub use list::LIST;
 pub use remove::{PRUNE, REMOVE};
 pub use whole::{CLONE, RENAME, USAGE};
@@ -57,21 +59,23 @@ const FORMAT: Flag = Flag {
 };
 
 fn create(globals: &Globals, matches: &Matches) -> Result<i32> {
-    let map = |flag: &Flag| -> Result<BTreeMap<String, String>> {
-        let pair = |text: &str| {
-            let (key, value) = text.split_once('=').unwrap_or((text, ""));
-            (key.to_owned(), value.to_owned())
-        };
-        Ok(matches.texts(flag)?.into_iter().map(pair).collect())
-    };
     let new = NewVolume {
         name: matches.operands()?.first().filter(|name| !name.is_empty()).map(|name| (*name).to_owned()),
         driver: matches.text(&DRIVER)?.filter(|name| !name.is_empty()).map(str::to_owned),
-        labels: map(&LABEL)?,
-        options: map(&OPT)?,
+        labels: pairs(matches, &LABEL)?,
+        options: pairs(matches, &OPT)?,
     };
     print(&format!("{}\n", volume::create(&globals.volume_context(), new)?))?;
     Ok(0)
+}
+
+/// The values of a flag that takes KEY=VALUE.
+fn pairs(matches: &Matches, flag: &Flag) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &str| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        (key.to_owned(), value.to_owned())
+    };
+    Ok(matches.texts(flag)?.into_iter().map(pair).collect())
 }
 
 /// What there is of the volumes is shown, even if one is missing.

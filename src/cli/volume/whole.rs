@@ -24,8 +24,12 @@ meanwhile may be seen half.",
 pub const RENAME: Command = Command {
     name: "volume rename",
     about: "Give a volume that no container uses another name",
-    details: "",
-    flags: &[],
+    details: "\
+With --label it gets labels as well. This makes a volume that of a Kubernetes
+namespace:
+
+    rvol-runc volume rename --label rvol.namespace=web data web_data",
+    flags: &[&[super::LABEL]],
     operands: &[SOURCE, DESTINATION],
     run: rename,
 };
@@ -62,7 +66,7 @@ fn clone(globals: &Globals, matches: &Matches) -> Result<i32> {
 
 fn rename(globals: &Globals, matches: &Matches) -> Result<i32> {
     let (from, to) = names(matches)?;
-    volume::rename(&globals.volume_context(), from, to)?;
+    volume::rename(&globals.volume_context(), from, to, &super::pairs(matches, &super::LABEL)?)?;
     print(&format!("{to}\n"))?;
     Ok(0)
 }

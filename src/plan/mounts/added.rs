@@ -6,6 +6,7 @@
 use super::entry::Entry;
 use super::target;
 use crate::plan::Problem;
+use crate::plan::volume::Origin;
 use oci_spec::runtime as oci;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ pub struct AddedMount {
     pub options: Vec<String>,
     pub missing: MissingSource,
     pub precedence: Precedence,
+    /// Of a volume.
+    pub origin: Origin,
 }
 
 impl AddedMount {
@@ -69,7 +72,7 @@ pub(super) fn merge<'a>(
     problems: &mut Vec<Problem>,
 ) {
     for (added, mount) in added.iter().zip(mounts) {
-        let entry = Entry::read(added.place.clone(), mount, added.missing);
+        let entry = Entry::read(added.place.clone(), mount, Some(added));
         if let Err(message) = check(&entry.target) {
             problems.push(Problem::new(&added.place, message));
             continue;

@@ -1,6 +1,6 @@
 //! One entry of `mounts[]`: what kind of mount it is, and the operation that makes it.
 
-use super::added::MissingSource;
+use super::added::{AddedMount, MissingSource};
 use super::idmap;
 use super::target::{self, OnProc};
 use super::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, Requirement, Symlinks, Target, cgroup};
@@ -32,7 +32,8 @@ pub(super) struct Entry<'a> {
     pub options: Options,
     /// Options of a volume, each with its index.
     volume_options: Vec<(usize, FsOption)>,
-    missing: MissingSource,
+    /// What is not the config's own.
+    added: Option<&'a AddedMount>,
 }
 
 /// What an entry mounts.
@@ -81,15 +82,15 @@ const WITHOUT_LABEL: &[&str] = &["cgroup", "cgroup2", "mqueue", "proc", "sysfs"]
 
 impl<'a> Entry<'a> {
     pub fn all(spec: &'a Spec) -> Vec<Entry<'a>> {
-        let read = |(index, mount)| Entry::read(format!("mounts[{index}]"), mount, MissingSource::default());
+        let read = |(index, mount)| Entry::read(format!("mounts[{index}]"), mount, None);
         spec.mounts().iter().flatten().enumerate().map(read).collect()
     }
 
-    pub fn read(place: String, mount: &'a oci::Mount, missing: MissingSource) -> Entry<'a> {
+    pub fn read(place: String, mount: &'a oci::Mount, added: Option<&'a AddedMount>) -> Entry<'a> {
         let target = target::clean(mount.destination());
         let list = mount.options().as_deref().unwrap_or_default();
         if mount.typ().as_deref() != Some(VOLUME) {
-            return Entry { place, mount, target, options: Options::parse(list), volume_options: Vec::new(), missing };
+            return Entry { place, mount, target, options: Options::parse(list), volume_options: Vec::new(), added };
         }
         // Whole, for their values may hold commas; in their places nothing is left, so that an index stays what it is.
         let (mut others, mut volume_options) = (list.to_vec(), Vec::new());
@@ -109,7 +110,7 @@ impl<'a> Entry<'a> {
         });
         options.data = rest;
         volume_options.extend::<Vec<_>>(ours);
-        Entry { place, mount, target, options, volume_options, missing }
+        Entry { place, mount, target, options, volume_options, added }
     }
 
     pub fn problem(&self, field: &str, message: &str) -> Problem {
@@ -313,7 +314,7 @@ impl Scene<'_> {
             propagation: entry.options.propagation.unwrap_or(Propagation::private(recursive)),
             idmap,
             volume: None,
-            missing: entry.missing,
+            missing: entry.added.map_or(MissingSource::default(), |added| added.missing),
         });
         Some(entry.must(entry.target(CreateTarget::LikeSource), op))
     }
@@ -325,6 +326,7 @@ impl Scene<'_> {
         entry.warn_of_superblock_flags("a volume", warnings);
         let idmap = idmap::plan(self, entry, problems);
         let volume = self.volume_use(entry, problems)?;
+        let of_pod = volume.origin.namespace.is_some();
         let recursive = entry.options.bind != Some(BindOption::Mount);
         let mut source = self.volume_root.join(volume.name.as_deref().unwrap_or("<new>")).join("_data");
         source.extend(&volume.subpath);
@@ -337,11 +339,17 @@ impl Scene<'_> {
             volume: Some(volume),
             missing: MissingSource::default(),
         });
-        Some(entry.must(entry.target(CreateTarget::LikeSource), op))
+        let mut target = entry.target(CreateTarget::LikeSource);
+        if of_pod {
+            // By a link in the image, /data could be /dev or /sys.
+            target.symlinks = Symlinks::Refuse;
+        }
+        Some(entry.must(target, op))
     }
 
     fn volume_use(&self, entry: &Entry, problems: &mut Vec<Problem>) -> Option<VolumeUse> {
-        let mut volume = VolumeUse::default();
+        let origin = entry.added.map(|added| added.origin.clone()).unwrap_or_default();
+        let mut volume = VolumeUse { origin, ..VolumeUse::default() };
         if let Some(source) = entry.mount.source().as_ref().filter(|source| !source.as_os_str().is_empty()) {
             let name = source.to_string_lossy();
             if source.is_absolute() {

@@ -110,6 +110,12 @@ impl Attr {
         self.of_new_mount().set & RDONLY != 0
     }
 
+    /// Makes the mount and everything below it read-only, whatever was asked for.
+    pub fn set_readonly_for_all(&mut self) {
+        self.change(Scope::Tree, Change::Set(RDONLY));
+        self.recursive_clear &= !RDONLY;
+    }
+
     /// Its options by name, in a fixed order.
     pub fn names(self) -> Vec<String> {
         let mut names = Vec::new();

@@ -2,9 +2,11 @@
 //!
 //! Text in, mounts out; nothing is looked at. The errors are Docker's, which people search for.
 
+mod annotation;
 mod long;
 mod short;
 
+pub use annotation::{annotated, options as annotated_options};
 pub(super) use long::bytes;
 pub use long::mount;
 pub use short::volume;

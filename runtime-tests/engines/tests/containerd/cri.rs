@@ -308,7 +308,7 @@ pub fn volume(s: &Session) -> Check {
     config["annotations"] = json!({ "rvol.volumes": "data:/data /anonymous" });
     let pod = Pod::new(s, config)?;
     let id = pod.container("echo kept >/data/file; sleep 1000", &json!({}))?;
-    s.becomes("cat /var/lib/rvol-runc/volumes/data/_data/file", "kept")?;
+    s.becomes("cat /var/lib/rvol-runc/volumes/default_data/_data/file", "kept")?;
     pod.prints(&id, "cat /data/file", "kept")?;
-    s.is("runc volume ls -q | grep -x data", "data")
+    s.is("runc volume ls -q | grep -x default_data", "default_data")
 }
