@@ -130,6 +130,12 @@ fn features_are_complete() {
 fn features_names_every_annotation_that_has_an_effect() {
     needs!(Rvol);
     let annotations = [
+        "io.kubernetes.cri-o.ContainerType",
+        "io.kubernetes.cri-o.Labels",
+        "io.kubernetes.cri-o.SandboxID",
+        "io.kubernetes.cri.container-type",
+        "io.kubernetes.cri.sandbox-id",
+        "io.kubernetes.cri.sandbox-namespace",
         "org.criu.config",
         "org.systemd.property.",
         "run.oci.keep_original_groups",
