@@ -64,7 +64,8 @@ pub fn warn(message: Arguments) {
     emit(Level::Warning, message);
 }
 
-/// Why the command failed. Once in a command, by `cli`: engines show the last record of this level.
+/// Why the command failed. Written by `cli` only, once, or once for each volume that a command could not serve: engines
+/// show the last record of this level.
 pub fn error(message: Arguments) {
     emit(Level::Error, message);
 }

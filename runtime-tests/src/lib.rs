@@ -29,6 +29,7 @@ pub mod trees;
 pub mod unprivileged;
 pub mod volumes;
 pub mod waiting;
+pub mod words;
 
 pub use case::Case;
 pub use command::Outcome;

@@ -3,8 +3,8 @@
 //! The parser makes nothing but the matches of one command (building clap costs more than all the rest of a short
 //! command). [`super::help`] makes clap's commands from the same descriptions where somebody reads the result.
 
-use super::Command;
 use super::global::{GLOBAL_FLAGS, Globals, HELP, VERSION};
+use super::{Command, pflag};
 use anyhow::Result;
 use lexopt::Arg;
 use std::ffi::{OsStr, OsString};
@@ -123,6 +123,22 @@ pub enum Action {
 pub struct UsageError {
     pub command: Option<&'static Command>,
     pub message: String,
+    pub code: i32,
+}
+
+/// Docker's exit code for a flag that is wrong. Ours for commands that runc has is runc's: 1.
+const WRONG_FLAG: i32 = 125;
+
+impl UsageError {
+    fn new(command: Option<&'static Command>, message: String) -> UsageError {
+        UsageError { command, message, code: 1 }
+    }
+
+    /// A flag that is wrong.
+    fn flag(command: Option<&'static Command>, message: String) -> UsageError {
+        let code = if command.is_some_and(Command::is_dockers) { WRONG_FLAG } else { 1 };
+        UsageError { command, message, code }
+    }
 }
 
 impl fmt::Display for UsageError {
@@ -144,6 +160,8 @@ pub struct Words {
     commands: &'static [Command],
     /// `--` has come.
     flags_ended: bool,
+    /// The argument that is being read, with all its short flags.
+    word: String,
 }
 
 /// What ended the global flags.
@@ -161,7 +179,13 @@ enum Word {
 impl Words {
     /// A line of words (without the program's name) to be understood by a table of commands.
     pub fn new(argv: impl IntoIterator<Item = OsString>, commands: &'static [Command]) -> Words {
-        Words { parser: lexopt::Parser::from_args(argv), command: None, commands, flags_ended: false }
+        Words {
+            parser: lexopt::Parser::from_args(argv),
+            command: None,
+            commands,
+            flags_ended: false,
+            word: String::new(),
+        }
     }
 
     /// The flags before the command, and what comes after them.
@@ -210,7 +234,13 @@ impl Words {
         while let Some(word) = self.next()? {
             match word {
                 Word::Flag(flag, _) if *flag == HELP => return Ok(Action::Help(Some(command))),
-                Word::Flag(flag, value) => matches.flags.push((flag.name, value)),
+                Word::Flag(flag, value) => {
+                    if command.is_dockers() {
+                        let checked = pflag::check_value(flag, &value.to_string_lossy());
+                        checked.map_err(|message| UsageError::flag(Some(command), message))?;
+                    }
+                    matches.flags.push((flag.name, value));
+                }
                 Word::Operand(operand) => matches.operands.push(operand),
             }
             if verbatim_from == Some(matches.operands.len()) {
@@ -218,6 +248,9 @@ impl Words {
                 matches.operands.extend(self.parser.raw_args().into_iter().flatten());
                 break;
             }
+        }
+        if command.is_dockers() {
+            pflag::check_count(command, matches.operands.len()).map_err(|message| self.error(message))?;
         }
         let required = command.operands.iter().filter(|operand| operand.required).count();
         if let Some(missing) = command.operands[..required].get(matches.operands.len()) {
@@ -236,19 +269,21 @@ impl Words {
         if !self.commands.iter().any(|command| in_group(&command)) {
             return Err(self.error(format!("unknown command {}", first.display())));
         }
-        let word = self.parser.next().map_err(|e| UsageError { command: None, message: e.to_string() })?;
+        let word = self.parser.next().map_err(|e| UsageError::new(None, e.to_string()))?;
         let second = match word {
             None | Some(Arg::Short('h') | Arg::Long("help")) => return Ok(None),
             Some(Arg::Value(word)) => word,
             Some(Arg::Short(short)) => {
-                return Err(self.error(format!("unknown flag -{short} of {}", first.display())));
+                let message = format!("{}: unknown shorthand flag: '{short}' in -{short}", first.display());
+                return Err(UsageError { code: WRONG_FLAG, ..self.error(message) });
             }
             Some(Arg::Long(long)) => {
-                let message = format!("unknown flag --{long} of {}", first.display());
-                return Err(self.error(message));
+                let message = format!("{}: unknown flag: --{long}", first.display());
+                return Err(UsageError { code: WRONG_FLAG, ..self.error(message) });
             }
         };
         let name = format!("{} {}", first.display(), second.display());
+        let name = super::ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name.as_str(), |(_, name)| name);
         match self.commands.iter().find(|command| command.name == name) {
             Some(command) => Ok(Some(command)),
             None => Err(self.error(format!("unknown command {name}"))),
@@ -261,25 +296,36 @@ impl Words {
         }
         let command = self.command;
         // The one thing that lexopt refuses by itself is a value joined to a short switch.
-        let arg = self.parser.next().map_err(|e| UsageError { command, message: e.to_string() })?;
+        let arg = self.parser.next().map_err(|e| UsageError::flag(command, e.to_string()))?;
         let (flag, value) = match arg {
             None => return Ok(None),
             Some(Arg::Value(word)) => return Ok(Some(Word::Operand(word))),
             Some(Arg::Short(short)) => {
                 // The short form of most other programs; -v is runc's.
                 let wanted = if short == 'V' && command.is_none() { 'v' } else { short };
-                let flag = find(command, |flag| flag.short == Some(wanted)).ok_or_else(|| unknown(command, &short))?;
-                // Nothing is joined to a short switch: what follows in `-ab` is the next flag.
-                (flag, flag.value.is_none().then(|| "true".into()))
+                let flag = find(command, |flag| flag.short == Some(wanted));
+                let flag = flag.ok_or_else(|| unknown(command, &short, &self.word))?;
+                let value = match flag.value {
+                    _ if command.is_some_and(Command::is_dockers) && self.word.ends_with(&format!("{short}=")) => {
+                        Some(self.empty_after_short(flag)?)
+                    }
+                    None if self.word.contains('=') && command.is_some_and(Command::is_dockers) => {
+                        Some(self.switch(flag)?)
+                    }
+                    // Nothing is joined to a short switch: what follows in `-ab` is the next flag.
+                    None => Some("true".into()),
+                    Some(_) => None,
+                };
+                (flag, value)
             }
             Some(Arg::Long(long)) => {
-                let flag = find(command, |flag| flag.name == long).ok_or_else(|| unknown(command, &long))?;
+                let flag = find(command, |flag| flag.name == long).ok_or_else(|| unknown(command, &long, ""))?;
                 (flag, if flag.value.is_none() { Some(self.switch(flag)?) } else { None })
             }
         };
         let value = match value {
             Some(value) => value,
-            None => self.parser.value().map_err(|_| self.error(format!("--{} needs a value", flag.name)))?,
+            None => self.parser.value().map_err(|_| self.needs_value(flag))?,
         };
         Ok(Some(Word::Flag(flag, value)))
     }
@@ -287,11 +333,15 @@ impl Words {
     /// A flag's long name behind one dash, as Go's flags may be written: containerd restores with `-no-subreaper`.
     fn after_one_dash(&mut self) -> Result<Option<(&'static Flag, OsString)>, UsageError> {
         let command = self.command;
-        let error = |message: String| UsageError { command, message };
+        let error = |message: String| UsageError::new(command, message);
         // Not in the middle of `-ab`.
         let Some(mut rest) = self.parser.try_raw_args().filter(|_| !self.flags_ended) else { return Ok(None) };
         let Some(word) = rest.peek().and_then(OsStr::to_str) else { return Ok(None) };
         self.flags_ended = word == "--";
+        self.word = word.to_owned();
+        if command.is_some_and(Command::is_dockers) {
+            return Ok(None);
+        }
         let Some(text) = word.strip_prefix('-').filter(|text| text.len() > 1 && !text.starts_with('-')) else {
             return Ok(None);
         };
@@ -318,12 +368,34 @@ impl Words {
         match self.parser.optional_value() {
             None => Ok("true".into()),
             Some(value) if value == "true" || value == "false" => Ok(value),
+            Some(value) if self.command.is_some_and(Command::is_dockers) => {
+                let read = pflag::switch(flag, &value.to_string_lossy());
+                read.map(|value| value.to_string().into()).map_err(|message| UsageError::flag(self.command, message))
+            }
             Some(value) => Err(self.error(format!("--{} is true or false, not {}", flag.name, value.display()))),
         }
     }
 
+    /// pflag takes the `=` that ends `-f=` for the value, and for a flag where none can be.
+    fn empty_after_short(&mut self, flag: &Flag) -> Result<OsString, UsageError> {
+        let _ = self.parser.optional_value();
+        match flag.value {
+            Some(_) => Ok("=".into()),
+            None => Err(UsageError::flag(self.command, pflag::unknown_short('=', &self.word))),
+        }
+    }
+
+    fn needs_value(&self, flag: &Flag) -> UsageError {
+        let message = match flag.short {
+            _ if !self.command.is_some_and(Command::is_dockers) => format!("--{} needs a value", flag.name),
+            Some(short) if !self.word.starts_with("--") => pflag::short_needs_value(short, &self.word),
+            _ => format!("flag needs an argument: --{}", flag.name),
+        };
+        UsageError::flag(self.command, message)
+    }
+
     fn error(&self, message: String) -> UsageError {
-        UsageError { command: self.command, message }
+        UsageError::new(self.command, message)
     }
 }
 
@@ -332,12 +404,18 @@ fn find(command: Option<&'static Command>, is: impl Fn(&Flag) -> bool) -> Option
     command.map_or(GLOBAL, |command| command.flags).iter().copied().flatten().chain([&HELP]).find(|flag| is(flag))
 }
 
-fn unknown(command: Option<&'static Command>, given: &dyn fmt::Display) -> UsageError {
+/// `word` is the argument that a short flag stands in.
+fn unknown(command: Option<&'static Command>, given: &dyn fmt::Display, word: &str) -> UsageError {
     let given = given.to_string();
-    let dashes = if given.chars().count() == 1 { "-" } else { "--" };
+    let short = given.chars().next().filter(|_| given.chars().count() == 1);
+    let message = match (command.is_some_and(Command::is_dockers), short) {
+        (true, Some(short)) => pflag::unknown_short(short, word),
+        (true, None) => format!("unknown flag: --{given}"),
+        (false, short) => format!("unknown flag {}{given}", if short.is_some() { "-" } else { "--" }),
+    };
     let is_global = command.is_some() && find(None, |flag| flag.name == given).is_some();
     let hint = if is_global { "; it is a global flag and stands before the command" } else { "" };
-    UsageError { command, message: format!("unknown flag {dashes}{given}{hint}") }
+    UsageError::flag(command, format!("{message}{hint}"))
 }
 
 #[cfg(test)]

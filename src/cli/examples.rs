@@ -39,7 +39,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["rvol-runc volume create data", "rvol-runc volume create --opt type=tmpfs --opt device=tmpfs cache"],
     ),
     ("volume inspect", &["rvol-runc volume inspect data", "rvol-runc volume inspect -f '{{.Mountpoint}}' data"]),
-    ("volume ls", &["rvol-runc volume ls --filter dangling=true", "rvol-runc volume ls --format '{{.Name}}'"]),
+    (
+        "volume ls",
+        &[
+            "rvol-runc volume ls --filter dangling=true --filter label=env=prod",
+            "rvol-runc volume ls --format '{{.Name}}'",
+        ],
+    ),
     ("volume rm", &["rvol-runc volume rm data cache"]),
     ("volume prune", &["rvol-runc volume prune --dry-run", "rvol-runc volume prune --all --force"]),
     (

@@ -3,7 +3,7 @@
 
 use super::args::{Flag, Matches, UsageError};
 use super::global::{GLOBAL_FLAGS, HELP};
-use super::{COMMANDS, Command, Globals, Operand, examples, layout};
+use super::{ALIASES, COMMANDS, Command, Globals, NAME, Operand, examples, layout};
 use anyhow::{Result, bail};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction};
@@ -23,7 +23,6 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-const NAME: &str = "rvol-runc";
 const USAGE: &str = "rvol-runc [OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]";
 
 const ABOUT: &str = "\
@@ -39,7 +38,7 @@ fn run(_: &Globals, matches: &Matches) -> Result<i32> {
     let name = matches.operands()?.join(" ");
     if name.is_empty() {
         print(None)?;
-    } else if let Some(command) = COMMANDS.iter().find(|command| name == command.name) {
+    } else if let Some(command) = COMMANDS.iter().find(|command| name == command.name || is_alias(&name, command)) {
         print(Some(command))?;
     } else if groups().any(|group| group == name) {
         print_group(&name)?;
@@ -47,6 +46,10 @@ fn run(_: &Globals, matches: &Matches) -> Result<i32> {
         bail!("there is no such command");
     }
     Ok(0)
+}
+
+fn is_alias(name: &str, command: &Command) -> bool {
+    ALIASES.iter().any(|(alias, of)| *alias == name && *of == command.name)
 }
 
 /// The first words of commands that have two.
@@ -92,6 +95,10 @@ fn of_program() -> String {
 
 fn of_command(command: &Command) -> String {
     let mut text = format!("{}\n\nUsage: {}\n", layout::wrap(command.about), usage(command));
+    let aliases: Vec<_> = ALIASES.iter().filter(|(_, of)| *of == command.name).map(|(alias, _)| *alias).collect();
+    if !aliases.is_empty() {
+        text += &format!("\nAliases:\n  {}\n", aliases.join(", "));
+    }
     if !command.operands.is_empty() {
         let rows: Vec<_> = command.operands.iter().map(|o| (format!("  {}", operand(o)), o.help)).collect();
         text += &format!("\nArguments:\n{}", layout::list(&rows));
@@ -188,11 +195,16 @@ fn command(command: &'static Command) -> clap::Command {
         let arg = arg.num_args(if operand.required { 1.. } else { 0.. });
         if operand.verbatim { arg.trailing_var_arg(true).allow_hyphen_values(true) } else { arg }
     });
-    clap::Command::new(command.name.split_once(' ').map_or(command.name, |(_, word)| word))
+    clap::Command::new(last_word(command.name))
         .about(command.about)
         .after_help(command.details)
         .args(command.flags.iter().copied().flatten().map(flag))
         .args(operands)
+        .visible_aliases(ALIASES.iter().filter(|(_, of)| *of == command.name).map(|(alias, _)| last_word(alias)))
+}
+
+fn last_word(name: &'static str) -> &'static str {
+    name.rsplit(' ').next().unwrap_or(name)
 }
 
 fn flag(flag: &'static Flag) -> Arg {

@@ -21,6 +21,7 @@ mod layout;
 mod list;
 mod mounts;
 mod pause;
+mod pflag;
 mod plan;
 mod ps;
 mod restore;
@@ -102,6 +103,11 @@ static COMMANDS: &[Command] = &[
 /// The commands that make a process inside a container, and call `security::seal` for it.
 pub static NEED_SEAL: [&str; 3] = [create::COMMAND.name, run::COMMAND.name, exec::COMMAND.name];
 
+/// Other names of commands, as Docker has them.
+static ALIASES: &[(&str, &str)] = &[("volume list", "volume ls"), ("volume remove", "volume rm")];
+
+const NAME: &str = "rvol-runc";
+
 const CONTAINER_ID: Operand = Operand {
     name: "CONTAINER-ID",
     required: true,
@@ -123,7 +129,8 @@ pub fn main() -> i32 {
                 Some(usage) => log::error(format_args!("{usage}{}", help::hint(usage, &argv))),
                 None => log::error(format_args!("{error:#}")),
             }
-            error.downcast_ref::<Failed>().map_or(1, |failed| failed.code)
+            let usage = error.downcast_ref::<UsageError>().map(|usage| usage.code);
+            usage.or_else(|| error.downcast_ref::<Failed>().map(|failed| failed.code)).unwrap_or(1)
         }
     }
 }
@@ -164,6 +171,11 @@ impl std::fmt::Display for Failed {
 }
 
 impl Command {
+    /// Whether flags and errors are those of `docker volume`: pflag's words, and 125 for a wrong flag.
+    fn is_dockers(&self) -> bool {
+        self.name.starts_with("volume ")
+    }
+
     /// The exit code when the command fails: not one that the program which it waits for is likely to have.
     fn failure_code(&self) -> i32 {
         if self.name == exec::COMMAND.name { 255 } else { 1 }

@@ -59,25 +59,34 @@ pub fn create(context: &Context, new: NewVolume) -> Result<String> {
     let store = context.volumes()?;
     let anonymous = new.name.is_none();
     let name = new.name.map_or_else(anonymous_name, Ok)?;
-    check_name(&name).map_err(anyhow::Error::msg)?;
-    check_labels(&new.labels)?;
     let metadata = Metadata::new(new.driver.as_deref(), new.labels, new.options, anonymous);
-    driver::check(&metadata)?;
+    create_or_find(&store, &name, &metadata).with_context(|| format!("create {name}"))?;
+    Ok(name)
+}
+
+fn create_or_find(store: &Store, name: &str, metadata: &Metadata) -> Result<()> {
+    // Docker asks a plugin before it looks at the name, and the local driver after it.
+    if !metadata.is_local() {
+        driver::check(metadata)?;
+    }
+    check_name(name).map_err(anyhow::Error::msg)?;
+    check_labels(&metadata.labels)?;
+    driver::check(metadata)?;
     loop {
-        if store.make(&name, &metadata, Durable::Yes, |volume| driver::make(volume, &metadata))?.is_some() {
-            return Ok(name);
+        if store.make(name, metadata, Durable::Yes, |volume| driver::make(volume, metadata))?.is_some() {
+            return Ok(());
         }
         // It may be removed again in between.
-        let Some(existing) = store.read(&name)? else { continue };
+        let Some(existing) = store.read(name)? else { continue };
         let existing = existing.metadata()?;
-        check_same(&name, &existing, Some(&metadata.driver), &metadata.options)?;
+        check_same(name, &existing, Some(&metadata.driver), &metadata.options)?;
         if existing.options != metadata.options {
             bail!("volume {name} exists already with driver options: {}", driver::shown(&existing.options));
         }
         if existing.labels != metadata.labels {
             bail!("volume {name} exists already with other labels: {}", driver::shown(&existing.labels));
         }
-        return Ok(name);
+        return Ok(());
     }
 }
 

@@ -18,18 +18,19 @@ use super::args::{Flag, Matches, Operand};
 use super::{Command, Globals, print};
 use crate::log;
 use crate::runtime::volume::{self, Listed, NewVolume};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use template::{Object, Template, Value, without_html};
 
 pub const CREATE: Command = Command {
     name: "volume create",
-    about: "Make a volume",
+    about: "Create a volume",
     details: "\
-Without a name it gets one of 64 digits. A volume that exists and is just like this
-one is as good; one with another driver, options or labels is an error.",
-    flags: &[&[LABEL, DRIVER, OPT]],
+Without a name it gets a random one of 64 digits. It succeeds if an identical volume
+exists; one with another driver, other options or labels is an error.",
+    flags: &[&[LABEL, DRIVER, OPT, NAME]],
     operands: &[Operand { name: "VOLUME", required: false, verbatim: false, help: "Its name" }],
     run: create,
 };
@@ -51,6 +52,8 @@ const DRIVER: Flag =
     Flag { name: "driver", short: Some('d'), value: Some("NAME"), help: "Who keeps its data: local, or a plugin" };
 const OPT: Flag =
     Flag { name: "opt", short: Some('o'), value: Some("KEY=VALUE"), help: "An option of the driver; may be repeated" };
+const NAME: Flag =
+    Flag { name: "name", short: None, value: Some("VOLUME"), help: "Its name, as old versions of Docker take it" };
 const FORMAT: Flag = Flag {
     name: "format",
     short: Some('f'),
@@ -59,8 +62,13 @@ const FORMAT: Flag = Flag {
 };
 
 fn create(globals: &Globals, matches: &Matches) -> Result<i32> {
+    let (operands, flag) = (matches.operands()?, matches.text(&NAME)?.filter(|name| !name.is_empty()));
+    ensure!(
+        operands.is_empty() || flag.is_none(),
+        "conflicting options: either specify --name or provide positional arg, not both"
+    );
     let new = NewVolume {
-        name: matches.operands()?.first().filter(|name| !name.is_empty()).map(|name| (*name).to_owned()),
+        name: operands.first().copied().or(flag).filter(|name| !name.is_empty()).map(str::to_owned),
         driver: matches.text(&DRIVER)?.filter(|name| !name.is_empty()).map(str::to_owned),
         labels: pairs(matches, &LABEL)?,
         options: pairs(matches, &OPT)?,
@@ -78,52 +86,76 @@ fn pairs(matches: &Matches, flag: &Flag) -> Result<BTreeMap<String, String>> {
     Ok(matches.texts(flag)?.into_iter().map(pair).collect())
 }
 
-/// What there is of the volumes is shown, even if one is missing.
+/// A template that cannot be parsed; Docker exits with 64 for it.
+const BAD_TEMPLATE: i32 = 64;
+
+/// The volumes that exist are shown, even if one is missing.
 fn inspect(globals: &Globals, matches: &Matches) -> Result<i32> {
-    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    let format = matches.text(&FORMAT)?.filter(|format| !format.is_empty() && *format != "json");
+    let template = match format.map(Template::parse).transpose() {
+        Ok(template) => template,
+        Err(message) => {
+            log::error(format_args!("volume inspect: {message}"));
+            return Ok(BAD_TEMPLATE);
+        }
+    };
+    let (mut found, mut lines, mut errors) = (Vec::new(), String::new(), Vec::new());
     for name in matches.operands()? {
         match volume::inspect(&globals.volume_context(), name) {
-            Ok(volume) => found.push(inspected(&volume)),
+            Ok(volume) => match template.as_ref().map(|template| template.render(&shown(&volume))) {
+                Some(Ok(line)) => lines.push_str(&(line + "\n")),
+                Some(Err(message)) => errors.push(anyhow::Error::msg(message)),
+                None => found.push(shown(&volume)),
+            },
+            // Docker's client does not ask its daemon for it.
+            Err(_) if name.is_empty() => errors.push(anyhow::anyhow!("No such volume: ")),
             Err(error) => errors.push(error),
         }
     }
-    let text = match matches.text(&FORMAT)?.filter(|format| !format.is_empty()) {
-        None | Some("json") => pretty(&found)? + "\n",
-        Some(format) => {
-            let template = template::Template::parse(format)?;
-            let lines: Result<Vec<String>> = found.iter().map(|volume| Ok(template.render(volume)? + "\n")).collect();
-            lines?.concat()
+    let text = match &template {
+        // Where there is no line, Docker prints an empty one.
+        Some(_) if lines.is_empty() => "\n".into(),
+        Some(_) => lines,
+        None => {
+            let json: Vec<serde_json::Value> = found.iter().map(Value::json).collect();
+            let compact = matches.text(&FORMAT)? == Some("json");
+            without_html(&if compact { serde_json::to_string(&json)? } else { pretty(&json)? }) + "\n"
         }
     };
     print(&text)?;
-    all_or(errors)
+    Ok(failures("volume inspect", &errors))
 }
 
-/// The errors of several volumes as one.
-fn all_or(mut errors: Vec<anyhow::Error>) -> Result<i32> {
-    match errors.len() {
-        0 => Ok(0),
-        1 => Err(errors.remove(0)),
-        _ => bail!("{}", errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
+/// Reports the errors of several volumes, each on a line of its own. Returns the exit code.
+fn failures(command: &str, errors: &[anyhow::Error]) -> i32 {
+    for error in errors {
+        log::error(format_args!("{command}: {error:#}"));
     }
+    i32::from(!errors.is_empty())
 }
 
-/// The keys of `docker volume inspect`.
-fn inspected(volume: &Listed) -> Value {
-    let map = |map: &BTreeMap<String, String>| if map.is_empty() { Value::Null } else { json!(map) };
-    let mut shown = json!({
-        "CreatedAt": to_seconds(&volume.metadata.created),
-        "Driver": volume.metadata.driver,
-        "Labels": map(&volume.metadata.labels),
-        "Mountpoint": volume.mountpoint.to_string_lossy(),
-        "Name": volume.name,
-        "Options": map(&volume.metadata.options),
-        "Scope": volume.scope,
-    });
-    if !volume.status.is_empty() {
-        shown["Status"] = volume.status.clone().into();
-    }
-    shown
+/// The fields of `docker volume inspect`, in Go's order. `ClusterVolume` and `UsageData` are never there.
+fn shown(volume: &Listed) -> Value {
+    let text = |text: &str| Value::Text(text.to_owned());
+    Value::Object(Rc::new(Object {
+        kind: "volume.Volume",
+        fields: vec![
+            ("ClusterVolume", Value::Nil("*volume.ClusterVolume")),
+            ("CreatedAt", text(&to_seconds(&volume.metadata.created))),
+            ("Driver", text(&volume.metadata.driver)),
+            ("Labels", Value::text_map(&volume.metadata.labels)),
+            ("Mountpoint", text(&volume.mountpoint.to_string_lossy())),
+            ("Name", text(&volume.name)),
+            ("Options", Value::text_map(&volume.metadata.options)),
+            ("Scope", text(&volume.scope)),
+            ("Status", Value::any_map(&volume.status)),
+            ("UsageData", Value::Nil("*volume.UsageData")),
+        ],
+        methods: false,
+        labels: BTreeMap::new(),
+        omitted: &["ClusterVolume", "CreatedAt", "Status", "UsageData"],
+        printed: None,
+    }))
 }
 
 /// As Docker shows times: without the fraction.

@@ -1,11 +1,11 @@
 //! `volume rm` and `volume prune`.
 
 use super::list::FILTER;
-use super::{Listed, VOLUMES, all, all_or, filter};
+use super::{Listed, VOLUMES, all, failures, filter};
 use crate::cli::args::{Flag, Matches};
 use crate::cli::{Command, Globals, print};
 use crate::runtime::volume::{self, Force};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 pub const REMOVE: Command = Command {
     name: "volume rm",
@@ -51,23 +51,23 @@ fn remove(globals: &Globals, matches: &Matches) -> Result<i32> {
             Err(error) => errors.push(error),
         }
     }
-    all_or(errors)
+    Ok(failures(REMOVE.name, &errors))
 }
 
 fn prune(globals: &Globals, matches: &Matches) -> Result<i32> {
-    let texts = matches.texts(&FILTER)?;
-    let filters = filter::parse(&texts, &["label", "label!", "all"])?;
-    let mut named = matches.is_set(&ALL);
-    for filter in filters.iter().filter(|filter| filter.key == "all") {
-        if named {
-            bail!("conflicting options: cannot specify both --all and --filter all=1");
-        }
-        named = filter::boolean("all", filter.value)?;
-    }
+    let filters = filter::parse(matches, &PRUNE_FILTER)?;
+    let flag = matches.is_set(&ALL);
+    ensure!(
+        !flag || filters.iter().all(|filter| filter.key != "all"),
+        "conflicting options: cannot specify both --all and --filter all=1"
+    );
     let dry_run = matches.is_set(&DRY_RUN);
-    if !dry_run && !matches.is_set(&PRUNE_FORCE) && !confirmed(named)? {
+    // As with Docker, only the flag changes the question, and filters are looked at after it.
+    if !dry_run && !matches.is_set(&PRUNE_FORCE) && !confirmed(flag)? {
         return Ok(0);
     }
+    filter::check_keys(&filters, &["label", "label!", "all"])?;
+    let named = flag || filter::all(&filters)?;
     let context = globals.volume_context();
     if !dry_run {
         volume::sweep(&context)?;
@@ -106,7 +106,7 @@ fn prune(globals: &Globals, matches: &Matches) -> Result<i32> {
         human(size)
     ));
     print(&text)?;
-    all_or(errors)
+    Ok(failures(PRUNE.name, &errors))
 }
 
 /// Why a volume is none of prune's business.
@@ -120,10 +120,7 @@ fn reason_to_keep(volume: &Listed, named: bool, filters: &[filter::Filter]) -> O
     if !named && !volume.metadata.anonymous {
         return Some("has a name (--all removes it)".into());
     }
-    let has = |filter: &&filter::Filter| filter::has_label(volume, filter.value);
-    let wanted = filters.iter().filter(|filter| filter.key == "label").all(|filter| has(&filter));
-    let excluded = filters.iter().filter(|filter| filter.key == "label!").any(|filter| has(&filter));
-    (!wanted || excluded).then(|| "its labels".into())
+    (!filter::labels_match(filters, volume)).then(|| "its labels".into())
 }
 
 /// Asks, as Docker does: everything but yes is no.

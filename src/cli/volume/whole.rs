@@ -1,13 +1,14 @@
 //! What `docker volume` has not: `volume clone`, `volume rename`, `volume df`.
 
-use super::list::show;
+use super::list::{show, texts};
+use super::template::Value;
 use super::{Listed, all};
 use crate::cli::args::{Flag, Matches, Operand};
 use crate::cli::volume::remove::human;
 use crate::cli::{Command, Globals, print};
 use crate::runtime::volume;
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use std::collections::BTreeMap;
 
 pub const CLONE: Command = Command {
     name: "volume clone",
@@ -77,12 +78,14 @@ fn usage(globals: &Globals, matches: &Matches) -> Result<i32> {
         let bytes = volume::size(&globals.volume_context(), &name).with_context(|| name.clone())?;
         // What a driver keeps elsewhere is not measured.
         let size = bytes.map_or_else(|| "N/A".to_owned(), human);
-        rows.push(json!({"Name": name, "Links": users.len(), "Size": size, "Bytes": bytes}));
+        let bytes = bytes.map_or(Value::Nil("*int64"), |bytes| Value::Int(i64::try_from(bytes).unwrap_or(i64::MAX)));
+        let links = Value::Int(i64::try_from(users.len()).unwrap_or(i64::MAX));
+        let fields = vec![("Bytes", bytes), ("Links", links), ("Name", Value::Text(name)), ("Size", Value::Text(size))];
+        rows.push(texts(fields, BTreeMap::new(), None));
     }
-    let header = json!({"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE", "Bytes": "BYTES"});
+    let header = [("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE"), ("Bytes", "BYTES")];
     let format = match matches.text(&FORMAT)?.filter(|format| !format.is_empty()) {
         None | Some("table") => "table {{.Name}}\\t{{.Links}}\\t{{.Size}}",
-        Some("json") => "{{json .}}",
         Some(format) => format,
     };
     print(&show(format, &header, &rows)?)?;
