@@ -13,13 +13,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(super) fn set_up(root: &Root, process: &Process, socket: OwnedFd) -> Result<()> {
     let (master, slave) = make(root.open_ptmx()?, process)?;
     root.bind_console(slave.as_fd())?;
-    hand_over(master, slave, socket)
+    hand_over(master, &slave, socket)?;
+    tty::set_controlling(slave.as_fd()).call(|| "ioctl TIOCSCTTY".into())
 }
 
-/// The same for a process that comes later: `/dev/console` is the first one's.
+/// The same for a process that comes later: `/dev/console` is the first one's. The pty is made the controlling terminal by
+/// the process itself, which leads the session.
 pub(super) fn set_up_later(root: BorrowedFd, process: &Process, socket: OwnedFd) -> Result<()> {
     let (master, slave) = make(rootfs::open_ptmx(root)?, process)?;
-    hand_over(master, slave, socket)
+    hand_over(master, &slave, socket)
 }
 
 /// Master and slave, with the size that the config asks for.
@@ -31,10 +33,9 @@ fn make(master: OwnedFd, process: &Process) -> Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
-fn hand_over(master: OwnedFd, slave: OwnedFd, socket: OwnedFd) -> Result<()> {
+fn hand_over(master: OwnedFd, slave: &OwnedFd, socket: OwnedFd) -> Result<()> {
     socket::send_fd(socket.as_fd(), b"/dev/ptmx", master.as_fd())?;
-    dup2_stdin(&slave).call(|| "dup2 stdin".into())?;
-    dup2_stdout(&slave).call(|| "dup2 stdout".into())?;
-    dup2_stderr(&slave).call(|| "dup2 stderr".into())?;
-    tty::set_controlling(slave.as_fd()).call(|| "ioctl TIOCSCTTY".into())
+    dup2_stdin(slave).call(|| "dup2 stdin".into())?;
+    dup2_stdout(slave).call(|| "dup2 stdout".into())?;
+    dup2_stderr(slave).call(|| "dup2 stderr".into())
 }

@@ -1,11 +1,12 @@
 //! A later process of the container, from clone3 to execve: `exec` in the child.
 //!
 //! The list of init's steps with namespaces that are joined in place of those that are made, and without mounts. From
-//! its birth in the container's pid namespace to execve the process is visible to the container, so it can neither be
-//! traced nor looked into (CVE-2016-9962), and keeps nothing of the host open once it is inside (CVE-2024-21626).
+//! its birth in the container's pid namespace to execve the process is visible to the container: it is therefore born last,
+//! with nothing of the host (CVE-2016-9962, CVE-2024-21626; [`super::newborn`]).
 
-use super::filter::{Filter, Loadable, Moment};
-use super::launch::{self, Launch, Passed};
+use super::filter::{Filter, Loadable};
+use super::launch::{self, Executor, Launch, Passed};
+use super::newborn::{self, Newborn};
 use super::steps::{Progress, Step};
 use super::{birth, console, fail};
 use crate::cgroup;
@@ -15,9 +16,9 @@ use crate::security::attributes;
 use crate::security::keyring;
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
-use crate::sys::ns::{self, Cloned, Parent};
-use crate::sys::shared::SharedWord;
-use crate::sys::{Call, Errno, process};
+use crate::sys::script::Layout;
+use crate::sys::shared::SharedBirth;
+use crate::sys::{Call, Errno, ns, process};
 use anyhow::{Context, Result};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -30,26 +31,28 @@ const NEWPID: u64 = libc::CLONE_NEWPID as u64;
 /// How the process comes into being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Birth {
-    /// The runtime's child is the process, born in the pid namespace that it is to be in.
+    /// The runtime's child is the process: it stays in the runtime's pid namespace, where nothing can be hidden.
     Child,
-    /// The runtime's child joins the namespaces and clones the process as the runtime's second child: without
-    /// privileges a pid namespace can be joined only from within its user namespace.
-    Grandchild,
+    /// The runtime's child becomes the container's in everything but the pid namespace, and clones the process as the
+    /// runtime's second child, which is born there.
+    Sibling,
 }
 
 impl Birth {
     /// `namespaces` are the `CLONE_NEW*` bits of what is joined.
-    pub fn of(namespaces: u64, privileged: bool) -> Birth {
-        let grandchild = !privileged && namespaces & NEWUSER != 0 && namespaces & NEWPID != 0;
-        if grandchild { Birth::Grandchild } else { Birth::Child }
+    pub fn of(namespaces: u64) -> Birth {
+        if namespaces & NEWPID != 0 { Birth::Sibling } else { Birth::Child }
     }
 }
 
 /// What the runtime hands to its child.
 pub struct Exec<'a> {
     pub process: &'a Process,
-    pub progress: SharedWord,
+    pub shared: SharedBirth,
     pub birth: Birth,
+    /// Where the process reports to once it is born.
+    pub pipe: OwnedFd,
+    pub layout: Layout,
     /// A pidfd of the container's first process, whose namespaces are joined.
     pub container: OwnedFd,
     /// `CLONE_NEW*` bits of the namespaces to join.
@@ -72,54 +75,68 @@ pub struct Exec<'a> {
 
 /// Carries it out in the child. Never returns: it ends as the program, or with the report of what failed.
 pub fn run(exec: Exec, channel: &Channel) -> ! {
-    let progress = Progress::new(exec.progress);
+    let progress = Progress::new(exec.shared.step());
     let Err(error) = carry_out(exec, &progress, channel);
     fail(channel, &progress, &error)
 }
 
 fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infallible> {
-    let process = exec.process;
+    let (process, birth, shared) = (exec.process, exec.birth, exec.shared);
     at.step(Step::Birth, || be_born(&mut exec, channel))?;
     at.step(Step::Cgroup, || exec.cgroup.enter_self())?;
-    at.step(Step::Namespaces, || enter(&exec, channel))?;
-
-    // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
-    let Exec { container, root, cgroup, labels, seccomp, keyring, console_socket, passed, .. } = exec;
-    drop((container, root, cgroup));
-    at.step(Step::Descriptors, || {
-        let mut keep = vec![channel.as_fd()];
-        keep.extend(console_socket.as_ref().map(AsFd::as_fd));
-        launch::close_descriptors(passed, &keep)
-    })?;
+    // Only this process's own files are looked up, and it is one of the host's pid namespace until its end.
+    let procfs = Procfs::host();
+    at.step(Step::Identity, || exec.labels.set_exec(&procfs))?;
+    at.step(Step::Namespaces, || enter(&exec))?;
     let mut warn = |text: String| {
         // A warning that cannot be delivered means that the runtime is gone, and with it this process in a moment.
         let _ = channel.tell_runtime(&FromInit::Warning(text));
     };
-    if let Some(id) = keyring {
-        at.step(Step::Keyring, || keyring::rejoin(id, labels, &Procfs::open()?, &mut warn))?;
+    if let Some(id) = exec.keyring {
+        at.step(Step::Keyring, || keyring::rejoin(id, exec.labels, &procfs, &mut warn))?;
     }
+
+    // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
+    let Exec { container, root, cgroup, seccomp, console_socket, passed, pipe, layout, .. } = exec;
+    drop((container, root, cgroup, procfs));
+    at.step(Step::Descriptors, || {
+        let mut keep = vec![channel.as_fd(), pipe.as_fd()];
+        keep.extend(console_socket.as_ref().map(AsFd::as_fd));
+        launch::close_descriptors(passed, &keep)
+    })?;
     if process.terminal {
         let socket = console_socket.context("process.terminal is true, but there is no console socket")?;
         at.step(Step::Console, || set_up_console(process, socket))?;
     }
-    let filter = Filter::of(Some(process), seccomp);
+    let newborn = become_the_process(process, seccomp, passed, at, &mut warn)?;
+    shared.set_path(newborn.launch.path());
+    at.step(Step::Exec, || newborn.begin((birth == Birth::Sibling).then_some(shared), pipe.as_fd(), &layout))
+}
+
+/// Everything but the pid namespace, the filter, and what a clone does not inherit.
+fn become_the_process<'a>(
+    process: &'a Process,
+    seccomp: Option<Loadable<'a>>,
+    passed: Passed,
+    at: &Progress,
+    warn: &mut dyn FnMut(String),
+) -> Result<Newborn<'a>> {
     at.step(Step::Identity, || {
         let last = process.cpu_affinity.as_ref().and_then(|a| a.last.as_deref());
         last.map_or(Ok(()), |cpus| attributes::cpu_affinity(0, cpus)).context("process.execCPUAffinity.final")
     })?;
-    let launch = Launch::get_ready(process, labels, filter.right, passed, at, &mut warn)?;
-    at.step(Step::Wait, || launch::outlive_the_runtime(channel))?;
-    if let Some(filter) = filter.at(Moment::BeforeReady) {
-        at.step(Step::Seccomp, || filter.load(channel))?;
-    }
+    let filter = Filter::of(Some(process), seccomp);
+    let scheduler = process.scheduler.as_ref().filter(|scheduler| newborn::is_late(scheduler));
+    let rights = Newborn::rights(&filter, scheduler);
+    // The labels are set already.
+    let launch = Launch::get_ready(process, &Labels::default(), rights, passed, Executor::Newborn, at, warn)?;
     at.step(Step::Signals, || {
+        // The change of ids has set it to what fs.suid_dumpable says.
+        process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
         launch::stop_ignoring_signals()?;
-        launch.last_settings()
+        process::reset_sigpipe().call(|| "reset SIGPIPE".into())
     })?;
-    if let Some(filter) = filter.at(Moment::AtStart) {
-        at.step(Step::Seccomp, || filter.load(channel))?;
-    }
-    at.step(Step::Exec, || launch.exec())
+    Ok(Newborn { launch, filter: seccomp, terminal: process.terminal, scheduler, inherited: 3 + passed.count })
 }
 
 /// What takes the runtime's rights, or belongs to the time before the cgroup.
@@ -140,34 +157,21 @@ fn be_born(exec: &mut Exec, channel: &Channel) -> Result<()> {
     }
     if exec.namespaces & NEWUSER != 0 {
         // Raising a hard limit takes a right of the initial user namespace.
-        attributes::rlimits(0, &exec.process.rlimits).context("process.rlimits")?;
+        attributes::roomy_rlimits(&exec.process.rlimits).context("process.rlimits")?;
     }
     // The runtime has done so already unless that would have made the file above root's.
     process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())
 }
 
-/// Joins the container's namespaces and takes its root directory; in the process itself when this returns.
-fn enter(exec: &Exec, channel: &Channel) -> Result<()> {
-    let kinds = match exec.birth {
-        Birth::Child => exec.namespaces & !NEWPID,
-        Birth::Grandchild => exec.namespaces,
-    };
-    join(exec.container.as_fd(), kinds)?;
+/// Joins the container's namespaces, the pid namespace for children, and takes its root directory.
+fn enter(exec: &Exec) -> Result<()> {
+    join(exec.container.as_fd(), exec.namespaces)?;
     if let Some(root) = &exec.root {
         nix::unistd::fchdir(root).call(|| "fchdir to the container's root".into())?;
         nix::unistd::chroot(".").call(|| "chroot to the container's root".into())?;
     }
-    if kinds & NEWUSER != 0 {
+    if exec.namespaces & NEWUSER != 0 {
         birth::become_root(exec.process.user.keep_groups)?;
-    }
-    if exec.birth == Birth::Grandchild {
-        match ns::clone3(0, None, Parent::CallersParent).call(|| "clone3".into())? {
-            Cloned::Child => birth::die_with_the_runtime()?,
-            Cloned::Parent { pid, .. } => {
-                channel.tell_runtime(&FromInit::Born(pid))?;
-                process::exit_now(0)
-            }
-        }
     }
     nix::unistd::setsid().call(|| "setsid".into()).map(drop)
 }
@@ -204,10 +208,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_clone_unless_without_privileges() {
-        assert_eq!(Birth::of(NEWUSER | NEWPID, true), Birth::Child);
-        assert_eq!(Birth::of(NEWUSER | NEWPID, false), Birth::Grandchild);
-        assert_eq!(Birth::of(NEWUSER, false), Birth::Child);
-        assert_eq!(Birth::of(NEWPID, false), Birth::Child);
+    fn what_joins_a_pid_namespace_is_born_there_last() {
+        assert_eq!(Birth::of(NEWUSER | NEWPID), Birth::Sibling);
+        assert_eq!(Birth::of(NEWPID), Birth::Sibling);
+        assert_eq!(Birth::of(NEWUSER), Birth::Child);
     }
 }

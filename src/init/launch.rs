@@ -8,6 +8,7 @@ use crate::plan::{Plan, Process};
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
 use crate::security::{attributes, environment};
+use crate::sys::script::{Arg, Script};
 use crate::sys::{Call, exec, process, socket};
 use anyhow::{Context, Result, bail};
 use std::convert::Infallible;
@@ -57,6 +58,19 @@ pub(super) struct Launch<'a> {
     args: Vec<CString>,
     env: Vec<CString>,
     rlimits: &'a [Rlimit],
+    /// `env` says which process has fds from the service manager.
+    listening: bool,
+}
+
+const LISTEN_PID: &str = "LISTEN_PID=";
+
+/// Whose pid a program with fds from the service manager is told (sd_listen_fds(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Executor {
+    /// The caller executes it.
+    Caller,
+    /// A process that is not there yet.
+    Newborn,
 }
 
 impl<'a> Launch<'a> {
@@ -67,16 +81,47 @@ impl<'a> Launch<'a> {
         labels: &Labels,
         until_exec: u64,
         passed: Passed,
+        executor: Executor,
         at: &Progress,
         warn: &mut dyn FnMut(String),
     ) -> Result<Launch<'a>> {
         // As root first: the directory may be closed to the container's user.
         let entered = enter(&process.cwd).is_ok();
-        at.step(Step::Identity, || become_the_process(process, labels, until_exec, &Procfs::open()?, warn))?;
+        at.step(Step::Identity, || become_the_process(process, labels, until_exec, executor, &Procfs::open()?, warn))?;
         if !entered {
             at.step(Step::WorkingDirectory, || enter(&process.cwd))?;
         }
-        at.step(Step::Executable, || prepare(process, passed, warn))
+        at.step(Step::Executable, || prepare(process, passed, executor, warn))
+    }
+
+    /// The program's path.
+    pub fn path(&self) -> &[u8] {
+        self.path.to_bytes()
+    }
+
+    /// The limits of [`Launch::last_settings`].
+    pub fn late_limits(&self) -> impl Iterator<Item = &'a Rlimit> + use<'a> {
+        attributes::late_rlimits(self.rlimits)
+    }
+
+    /// Adds path, arguments and environment to a script, as execve(2) takes them. A `LISTEN_PID` without a value gets the
+    /// pid of the process that runs the script; `code` is for a failure to get it.
+    pub fn add_to(&self, script: &mut Script, code: u64) -> [Arg; 3] {
+        let (path, args) = (script.text(&self.path), script.texts(&self.args));
+        let mut env = Vec::with_capacity(self.env.len());
+        for variable in &self.env {
+            let text = if variable.as_bytes() == LISTEN_PID.as_bytes() && self.listening {
+                let text = script.bytes(&[LISTEN_PID.as_bytes(), &[0; 24]].concat());
+                let pid = script.call(code, libc::SYS_getpid, &[]);
+                script.decimal(pid, text.behind(LISTEN_PID.len()));
+                text
+            } else {
+                script.text(variable)
+            };
+            env.push(text);
+        }
+        let env = script.pointers(&env);
+        [Arg::At(path), Arg::At(args), Arg::At(env)]
     }
 
     /// What is in the way of the steps before: a limit of open files that these would exceed, the signal that this
@@ -93,10 +138,15 @@ impl<'a> Launch<'a> {
 }
 
 /// Completes the environment and finds the program, as the container's user.
-fn prepare<'a>(process: &'a Process, passed: Passed, warn: &mut dyn FnMut(String)) -> Result<Launch<'a>> {
+fn prepare<'a>(
+    process: &'a Process,
+    passed: Passed,
+    executor: Executor,
+    warn: &mut dyn FnMut(String),
+) -> Result<Launch<'a>> {
     let mut env = environment::variables(&process.env, process.user.uid, warn)?;
     if passed.listening > 0 {
-        announce(passed.listening, &mut env);
+        announce(passed.listening, executor, &mut env);
     }
     let name = process.args.first().context("process.args is empty")?;
     let path = environment::find_executable(name, &env)?;
@@ -108,15 +158,19 @@ fn prepare<'a>(process: &'a Process, passed: Passed, warn: &mut dyn FnMut(String
         args: strings(&process.args)?,
         env: strings(&env)?,
         rlimits: &process.rlimits,
+        listening: passed.listening > 0,
     })
 }
 
 /// Tells the program, by its pid, of the fds that it has from the service manager.
-fn announce(listening: u32, env: &mut Vec<String>) {
+fn announce(listening: u32, executor: Executor, env: &mut Vec<String>) {
     const NAMES: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
     env.retain(|variable| variable.split_once('=').is_none_or(|(name, _)| !NAMES.contains(&name)));
     env.push(format!("LISTEN_FDS={listening}"));
-    env.push(format!("LISTEN_PID={}", nix::unistd::getpid()));
+    env.push(match executor {
+        Executor::Caller => format!("{LISTEN_PID}{}", nix::unistd::getpid()),
+        Executor::Newborn => LISTEN_PID.to_owned(),
+    });
     if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
         env.push(format!("LISTEN_FDNAMES={names}"));
     }
@@ -140,16 +194,6 @@ fn enter(cwd: &std::path::Path) -> Result<()> {
 /// The caller's own fds are closed here as well.
 pub(super) fn close_descriptors(passed: Passed, keep: &[BorrowedFd]) -> Result<()> {
     exec::close_others(3 + passed.count, keep).call(|| "close_range".into())
-}
-
-/// From here on this process lives without the runtime, which must still be there: where it is not, what was asked for
-/// is not wanted any more.
-pub(super) fn outlive_the_runtime(channel: &Channel) -> Result<()> {
-    process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
-    if channel.is_closed()? {
-        bail!("the runtime is gone");
-    }
-    Ok(())
 }
 
 /// Gives signals their defaults again but for SIGPIPE, which this program needs until [`Launch::last_settings`].

@@ -8,6 +8,7 @@ mod console;
 pub mod exec;
 mod filter;
 mod launch;
+pub mod newborn;
 pub mod restored;
 mod site;
 mod steps;
@@ -32,7 +33,7 @@ use crate::sys::shared::SharedWord;
 use crate::sys::{Call, process};
 use anyhow::{Context, Result, bail};
 use filter::{Filter, Moment};
-use launch::{Announcement, Launch};
+use launch::{Announcement, Executor, Launch};
 use site::Site;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -131,7 +132,9 @@ fn carry_out(mut init: Init, at: &Progress, reporter: &Channel) -> Result<Infall
     })?;
     let filter = Filter::of(plan.process.as_ref(), init.seccomp);
     let launch = match &plan.process {
-        Some(process) => Some(Launch::get_ready(process, init.labels, filter.right, init.passed, at, &mut warn)?),
+        Some(process) => {
+            Some(Launch::get_ready(process, init.labels, filter.right, init.passed, Executor::Caller, at, &mut warn)?)
+        }
         None => None,
     };
     if let Some(filter) = filter.at(Moment::BeforeReady) {
@@ -206,10 +209,11 @@ fn become_the_process(
     process: &Process,
     labels: &Labels,
     until_exec: u64,
+    executor: Executor,
     procfs: &Procfs,
     warn: &mut dyn FnMut(String),
 ) -> Result<()> {
-    set_attributes(process)?;
+    set_attributes(process, executor)?;
     labels.set_exec(procfs)?;
     if process.no_new_privileges {
         process::set_no_new_privileges().call(|| "prctl PR_SET_NO_NEW_PRIVS".into())?;
@@ -228,8 +232,9 @@ fn become_the_process(
 
 /// After the cgroup is entered: with RT_GROUP_SCHED a v1 cpu cgroup takes no realtime process unless it has a realtime
 /// runtime of its own (`linux.resources.cpu.realtimeRuntime`; a new one has 0), nor does it let one become that.
-fn set_attributes(process: &Process) -> Result<()> {
-    if let Some(scheduler) = &process.scheduler {
+fn set_attributes(process: &Process, executor: Executor) -> Result<()> {
+    let inherited = |scheduler: &&_| executor == Executor::Caller || !newborn::is_late(scheduler);
+    if let Some(scheduler) = process.scheduler.as_ref().filter(inherited) {
         attributes::scheduler(scheduler).context("process.scheduler")?;
     }
     if let Some(priority) = &process.io_priority {

@@ -152,21 +152,15 @@ impl Dialogue {
         }
     }
 
-    /// Does the runtime's part of the work until the program of `exec` runs; `listener` hands on a seccomp listener.
-    pub fn until_executed(&self, process: &InitProcess, listener: &dyn Fn(OwnedFd) -> Result<()>) -> Result<()> {
+    /// Until the child of `exec` has closed the channel, because nothing is left to do but the birth.
+    pub fn until_prepared(&self, process: &InitProcess) -> Result<()> {
         loop {
             match self.channel.hear_init()? {
-                // Closed by execve, or by an early death.
                 None if Step::from_note(self.progress) == Step::Exec => return Ok(()),
                 None => return Err(self.obituary(process)),
                 Some(FromInit::Warning(text)) => log::warn(format_args!("{text}")),
                 Some(FromInit::Failed(report)) => return Err(report.into()),
-                Some(FromInit::SeccompListener(number)) => {
-                    let fd = pidfd::get_fd(process.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;
-                    listener(fd)?;
-                    self.channel.tell_init(ToInit::Go)?;
-                }
-                Some(_) => bail!("a frame out of turn"),
+                Some(_) => bail!("unexpected handshake message from the child of exec"),
             }
         }
     }
@@ -181,7 +175,7 @@ impl Dialogue {
     }
 
     /// What became of an init that closed the channel without a report.
-    fn obituary(&self, init: &InitProcess) -> anyhow::Error {
+    pub fn obituary(&self, init: &InitProcess) -> anyhow::Error {
         anyhow!(Death { end: pidfd::wait(init.pidfd.as_fd()), step: Step::from_note(self.progress).name() })
     }
 }
@@ -189,8 +183,8 @@ impl Dialogue {
 /// Init has ended without a report.
 #[derive(Debug)]
 pub(super) struct Death {
-    end: nix::Result<pidfd::End>,
-    step: &'static str,
+    pub end: nix::Result<pidfd::End>,
+    pub step: &'static str,
 }
 
 impl Death {

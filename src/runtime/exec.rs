@@ -1,9 +1,10 @@
 //! `exec`: one more process in a running container.
 
 use super::Context;
-use super::create::{PidNamespaceVisit, passed, write_pid_file};
-use super::dialogue::{Dialogue, InitProcess};
+use super::create::{passed, write_pid_file};
+use super::dialogue::{Death, Dialogue, InitProcess};
 use super::foreground::Foreground;
+use super::newborn::Cradle;
 use super::record::Record;
 use super::terminal::Terminal;
 use crate::bundle::{LoadError, ProcessFile};
@@ -21,14 +22,15 @@ use crate::security::seccomp::notify::{self, ContainerProcessState};
 use crate::state::Status;
 use crate::store::{Access, Entry, NotFound};
 use crate::sys::ns::{self, Cloned, Parent};
-use crate::sys::shared::SharedWord;
-use crate::sys::{Call, Errno, errno_of, process, tty};
+use crate::sys::script::Layout;
+use crate::sys::{Call, Errno, pidfd, process, tty};
 use crate::{log, trace};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The flags of `exec`.
 #[derive(Debug, Clone)]
@@ -66,7 +68,15 @@ fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
     let passed = passed(args.preserve_fds)?;
     let entry = context.store().open(&args.id, Access::Read)?;
     let (init, container) = running(&entry)?;
-    let record = Record::of(&entry)?.context("the container's record is missing")?;
+    match run_in(&entry, init, container, args, passed, seal) {
+        Err(error) if has_ended(&entry, &error)? => Err(gone(&entry)),
+        result => result,
+    }
+}
+
+/// In the container whose first process is `init`, with the pidfd `container`.
+fn run_in(entry: &Entry, init: i32, container: OwnedFd, args: &ExecArgs, passed: Passed, seal: Seal) -> Result<i32> {
+    let record = Record::of(entry)?.context("the container's record is missing")?;
     if !args.ignore_paused && record.cgroup.is_frozen()? {
         bail!("cannot exec in a paused container (use --ignore-paused to override)");
     }
@@ -77,7 +87,7 @@ fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
         args.pidfd_socket.as_ref().map(|p| socket::connect_to(p).context("--pidfd-socket")).transpose()?;
     let labels = Labels::check(&process)?;
     let filter = template.seccomp.as_ref().map(|_| entry.filter()).transpose()?;
-    let inside = Inside { entry: &entry, record: &record, template, init, container, passed, args, seal };
+    let inside = Inside { entry, record: &record, template, init, container, passed, args, seal };
     // Before the program starts: no signal is lost.
     let mut foreground = if args.detach { None } else { Some(Foreground::block_signals()?) };
     let started = inside.start(&process, &labels, filter.as_deref(), console)?;
@@ -102,13 +112,33 @@ fn running(entry: &Entry) -> Result<(i32, OwnedFd)> {
     if let Some(found) = entry.process()? {
         return Ok(found);
     }
-    if entry.init()?.is_some() {
-        bail!("cannot exec in a stopped container");
-    }
-    if !entry.is_linked() {
-        bail!(NotFound(entry.id().to_owned()));
+    if entry.init()?.is_some() || !entry.is_linked() {
+        return Err(gone(entry));
     }
     bail!("cannot exec in a container that is not created yet");
+}
+
+fn gone(entry: &Entry) -> anyhow::Error {
+    match entry.is_linked() {
+        true => anyhow!("cannot exec in a stopped container"),
+        false => NotFound(entry.id().to_owned()).into(),
+    }
+}
+
+/// Whether the container has ended meanwhile, which then is why `error` came about: its namespaces take no more processes
+/// (ENOMEM), its cgroup none (ENODEV), and the kernel has killed the new one with all others.
+fn has_ended(entry: &Entry, error: &anyhow::Error) -> Result<bool> {
+    // The first process, which is killed at the same time, may still be on its way to the end.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if entry.is_ending()? {
+        return Ok(true);
+    }
+    let killed = error.downcast_ref::<Death>().is_some_and(Death::by_sigkill);
+    match entry.process()? {
+        Some((_, pidfd)) if killed => pidfd::wait_for_end_within(pidfd.as_fd(), PATIENCE).call(|| "poll".into()),
+        Some(_) => Ok(false),
+        None => Ok(true),
+    }
 }
 
 fn process(what: &What, template: &Template) -> Result<Process> {
@@ -185,25 +215,33 @@ impl Inside<'_> {
         let mount = template.namespaces & libc::CLONE_NEWNS as u64;
         let privileged = nix::unistd::geteuid().is_root();
         let (ours, theirs) = Channel::pair()?;
+        let seccomp = template.seccomp.as_ref().zip(filter).map(|(seccomp, program)| Loadable {
+            program,
+            flags: seccomp.flags,
+            listens: seccomp.listener.is_some(),
+        });
+        let (cradle, pipe) = Cradle::new(seccomp)?;
+        let shared = cradle.shared;
         let child = Exec {
             process,
-            progress: SharedWord::new().call(|| "mmap a shared page".into())?,
-            birth: Birth::of(template.namespaces, privileged),
+            shared,
+            birth: Birth::of(template.namespaces),
+            pipe,
+            layout: Layout::survey().call(|| "survey the memory of this process".into())?,
             container,
             namespaces: template.namespaces,
             root: if mount == 0 { Some(open_root(record)?) } else { None },
             cgroup: record.cgroup.entry(init, &args.cgroups).context("find the container's cgroup")?,
             labels,
-            seccomp: template.seccomp.as_ref().zip(filter).map(|(seccomp, program)| Loadable {
-                program,
-                flags: seccomp.flags,
-                listens: seccomp.listener.is_some(),
-            }),
+            seccomp,
             keyring: template.keyring.then_some(record.id.as_str()),
             console_socket,
             passed,
             waits: record.intel_rdt.is_some(),
-            not_ours: [ours.as_fd().as_raw_fd(), entry.dir().as_raw_fd()].into_iter().chain(seal.fd()).collect(),
+            not_ours: [ours.as_fd().as_raw_fd(), cradle.fd(), entry.dir().as_raw_fd()]
+                .into_iter()
+                .chain(seal.fd())
+                .collect(),
         };
         if privileged {
             process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
@@ -212,20 +250,12 @@ impl Inside<'_> {
             // Inherited by the child, which is born in its cgroup.
             attributes::cpu_affinity(0, cpus).context("process.execCPUAffinity.initial")?;
         }
-        let (progress, birth) = (child.progress, child.birth);
-        let (mut started, waiting) = match beget(child, &theirs) {
-            Ok(begotten) => begotten,
-            // The namespace takes no more processes once its first one is gone, the cgroup none when it is removed.
-            Err(error) if matches!(errno_of(&error), Some(Errno::ENOMEM | Errno::ENODEV)) => match entry.process()? {
-                None => bail!("cannot exec in a stopped container"),
-                Some(_) => return Err(error),
-            },
-            Err(error) => return Err(error),
-        };
+        let birth = child.birth;
+        let (mut started, waiting) = beget(child, &theirs)?;
         drop((theirs, seal));
-        let dialogue = Dialogue::new(ours, progress);
+        let dialogue = Dialogue::new(ours, shared.step());
         let listener = |pid, fd| send_listener(record, template, init, pid, fd);
-        if let Err(error) = answer(&dialogue, &mut started, waiting, birth, record, &listener) {
+        if let Err(error) = answer(&dialogue, &mut started, waiting, birth, record, &cradle, &listener) {
             started.end().with_context(|| format!("after {error:#}"))?;
             return Err(error);
         }
@@ -242,8 +272,6 @@ enum Waiting {
 
 /// Clones the child, which goes its own way.
 fn beget(mut child: Exec, channel: &Channel) -> Result<(InitProcess, Waiting)> {
-    let joins_pid = child.birth == Birth::Child && child.namespaces & libc::CLONE_NEWPID as u64 != 0;
-    let inside = PidNamespaceVisit::enter(joins_pid.then_some(child.container.as_fd()))?;
     let mut outside = false;
     let cloned = match ns::clone3(0, child.cgroup.into_fd(), Parent::Caller) {
         Err(Errno::EACCES) if child.cgroup.can_attach() => {
@@ -257,10 +285,7 @@ fn beget(mut child: Exec, channel: &Channel) -> Result<(InitProcess, Waiting)> {
             let waiting = if outside { Waiting::ToBeAttached(child.cgroup) } else { Waiting::No };
             Ok((InitProcess { pid, pidfd }, waiting))
         }
-        Cloned::Child => {
-            inside.stay();
-            exec::run(child, channel)
-        }
+        Cloned::Child => exec::run(child, channel),
     }
 }
 
@@ -271,6 +296,7 @@ fn answer(
     waiting: Waiting,
     birth: Birth,
     record: &Record,
+    cradle: &Cradle,
     listener: &dyn Fn(i32, OwnedFd) -> Result<()>,
 ) -> Result<()> {
     if let Waiting::ToBeAttached(cgroup) = &waiting {
@@ -282,11 +308,12 @@ fn answer(
     if record.intel_rdt.is_some() || matches!(waiting, Waiting::ToBeAttached(_)) {
         dialogue.channel.tell_init(ToInit::Go)?;
     }
-    if birth == Birth::Grandchild {
-        *started = dialogue.hear_birth(started)?;
+    dialogue.until_prepared(started)?;
+    if birth == Birth::Sibling {
+        *started = cradle.receive(started)?;
     }
     let pid = started.pid;
-    dialogue.until_executed(started, &|fd| listener(pid, fd))
+    cradle.until_executed(started, &|fd| listener(pid, fd))
 }
 
 /// The root filesystem of a container that shares the runtime's mount namespace.

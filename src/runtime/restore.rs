@@ -367,7 +367,7 @@ impl Restoring<'_> {
             dialogue.channel.tell_init(ToInit::Go)?;
         }
         let socket = dialogue.hear_socket(helper)?;
-        dialogue.until_executed(helper, &|_| bail!("a frame out of turn"))?;
+        dialogue.until_prepared(helper)?;
         Ok((pid, Conversation::over(socket), images))
     }
 

@@ -40,14 +40,18 @@ fn is_tight(limit: &Rlimit) -> bool {
     limit.resource == libc::RLIMIT_NOFILE && limit.soft < FILES_OF_INIT
 }
 
-/// Sets the limits of the caller, as long as it is privileged, but leaves room for its own open files: a lower
-/// RLIMIT_NOFILE is for [`tight_rlimits`], which need no privilege.
+/// Sets the limits of the caller, as long as it is privileged, but leaves room for its own open files and for one process
+/// more: a lower RLIMIT_NOFILE, and RLIMIT_NPROC, are for [`late_rlimits`], which need no privilege.
 pub fn roomy_rlimits(limits: &[Rlimit]) -> Result<()> {
     for limit in limits {
-        let roomy = match is_tight(limit) {
-            true if limit.hard < FILES_OF_INIT => continue,
-            true => Rlimit { soft: FILES_OF_INIT, ..*limit },
-            false => *limit,
+        let roomy = match limit.resource {
+            libc::RLIMIT_NPROC => {
+                let now = credentials::limit(0, limit.resource).call(|| "prlimit".into())?;
+                Rlimit { soft: now.soft.max(limit.soft), hard: now.hard.max(limit.hard), ..*limit }
+            }
+            _ if is_tight(limit) && limit.hard < FILES_OF_INIT => continue,
+            _ if is_tight(limit) => Rlimit { soft: FILES_OF_INIT, ..*limit },
+            _ => *limit,
         };
         rlimits(0, &[roomy])?;
     }
@@ -55,8 +59,13 @@ pub fn roomy_rlimits(limits: &[Rlimit]) -> Result<()> {
 }
 
 /// What [`roomy_rlimits`] has left out.
+pub fn late_rlimits(limits: &[Rlimit]) -> impl Iterator<Item = &Rlimit> {
+    limits.iter().filter(|limit| is_tight(limit) || limit.resource == libc::RLIMIT_NPROC)
+}
+
+/// Sets them.
 pub fn tight_rlimits(limits: &[Rlimit]) -> Result<()> {
-    limits.iter().filter(|limit| is_tight(limit)).try_for_each(|limit| rlimits(0, std::slice::from_ref(limit)))
+    late_rlimits(limits).try_for_each(|limit| rlimits(0, std::slice::from_ref(limit)))
 }
 
 fn shown(limit: u64) -> String {
@@ -75,9 +84,9 @@ pub fn oom_score_adj(procfs: &Procfs, pid: Option<libc::pid_t>, value: i32) -> R
     })
 }
 
-/// Sets the scheduling policy of the caller.
-pub fn scheduler(scheduler: &Scheduler) -> Result<()> {
-    let attr = SchedAttr {
+/// The policy as sched_setattr(2) takes it.
+pub fn scheduler_attributes(scheduler: &Scheduler) -> SchedAttr {
+    SchedAttr {
         policy: scheduler.policy,
         flags: scheduler.flags,
         nice: scheduler.nice,
@@ -86,7 +95,12 @@ pub fn scheduler(scheduler: &Scheduler) -> Result<()> {
         deadline: scheduler.deadline,
         period: scheduler.period,
         ..SchedAttr::default()
-    };
+    }
+}
+
+/// Sets the scheduling policy of the caller.
+pub fn scheduler(scheduler: &Scheduler) -> Result<()> {
+    let attr = scheduler_attributes(scheduler);
     process::sched_setattr(&attr).call(|| format!("sched_setattr policy {}", scheduler.policy)).map_err(|error| {
         let why = match (crate::sys::errno_of(&error), scheduler.policy.cast_signed()) {
             (Some(Errno::EPERM), libc::SCHED_FIFO | libc::SCHED_RR) => {

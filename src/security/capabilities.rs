@@ -70,6 +70,11 @@ pub fn for_filter() -> u64 {
     bit(u32::from(caps::Capability::CAP_SYS_ADMIN.index()))
 }
 
+/// What has to be kept for a scheduler that is set last: CAP_SYS_NICE.
+pub fn for_scheduler() -> u64 {
+    bit(u32::from(caps::Capability::CAP_SYS_NICE.index()))
+}
+
 /// Bits of the plan that the kernel would refuse, by the reason.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Refused {

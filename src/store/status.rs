@@ -92,6 +92,17 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether the container's process is gone or about to be: the kernel ends the other processes of its pid namespace
+    /// before it can be waited for.
+    pub fn is_ending(&self) -> Result<bool> {
+        const PF_EXITING: u64 = 0x4;
+        let Some(init) = self.init()? else { return Ok(!self.is_linked()) };
+        let alive = stat(init.pid).filter(|stat| stat.start_time == init.start_time && !stat.has_ended());
+        Ok(alive.is_none_or(|stat| stat.flags & PF_EXITING != 0))
+    }
+}
+
 fn is_alive(pid: i32, start_time: u64) -> bool {
     stat(pid).is_some_and(|stat| stat.start_time == start_time && !stat.has_ended())
 }

@@ -23,6 +23,7 @@ pub mod procstat;
 pub mod quota;
 pub mod random;
 pub mod raw;
+pub mod script;
 pub mod seccomp;
 pub mod shared;
 pub mod socket;

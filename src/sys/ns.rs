@@ -1,6 +1,8 @@
 //! clone3, and what belongs to a process at birth.
 
 use super::check;
+use super::script::{Arg, Script};
+use super::shared::SharedBirth;
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -70,6 +72,27 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: Parent) -> ni
     }
     // SAFETY: the kernel stored a new fd here (CLONE_PIDFD) that nobody else owns.
     Ok(Cloned::Parent { pid: pid as libc::pid_t, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// Adds to a script that a sibling of the caller is cloned, which goes on with it; the caller ends. The sibling's pid is
+/// written into `shared`, which it does not get itself.
+pub fn add_sibling(script: &mut Script, code: u64, shared: SharedBirth) {
+    let memory = shared.range();
+    let dontfork = [Arg::Is(memory.start as u64), Arg::Is(memory.len() as u64), Arg::from(libc::MADV_DONTFORK)];
+    script.call(code, libc::SYS_madvise, &dontfork);
+    let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
+    // Version 1 of `struct clone_args`; the exit signal is that of the caller.
+    let arguments = script.words(&[
+        Arg::Is(flags),
+        Arg::Is(0),
+        Arg::Is(0),
+        Arg::Is(shared.address_of_pid() as u64),
+        Arg::Is(0),
+        Arg::Is(0),
+        Arg::Is(0),
+        Arg::Is(0),
+    ]);
+    script.call_in_clone(code, libc::SYS_clone3, &[Arg::At(arguments), Arg::Is(64)]);
 }
 
 /// `setns(2)` with the namespace kinds in `kinds` (`CLONE_NEW*`), or 0 for any.

@@ -22,6 +22,15 @@ pub struct SchedAttr {
     pub util_max: u32,
 }
 
+impl SchedAttr {
+    /// As the kernel reads it.
+    pub fn to_bytes(self) -> [u8; size_of::<SchedAttr>()] {
+        let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..self };
+        // SAFETY: integers without padding: 4 + 4 + 8 + 4 + 4 + 3 * 8 + 4 + 4.
+        unsafe { std::mem::transmute(attr) }
+    }
+}
+
 /// `sched_setattr(2)` for the calling thread.
 pub fn sched_setattr(attr: &SchedAttr) -> nix::Result<()> {
     let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };

@@ -1,7 +1,7 @@
 //! Memory that parent and init share: a word, to know in which step init died, and notes of what was done when.
 
 use nix::errno::Errno;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// A zeroed `T` in anonymous shared memory, mapped before the clone and kept for the life of the process.
 ///
@@ -43,6 +43,62 @@ impl SharedWord {
 
     pub fn get(self) -> u32 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the maker of a process that is born elsewhere leaves to the runtime: its step, the pid, the program's path.
+///
+/// The newborn does not have it ([`crate::sys::ns::add_sibling`]), so nobody else can have written it.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedBirth(&'static BirthPage);
+
+#[derive(Debug)]
+struct BirthPage {
+    step: AtomicU32,
+    pid: AtomicI32,
+    length: AtomicUsize,
+    path: [AtomicU8; 2048],
+}
+
+impl SharedBirth {
+    pub fn new() -> nix::Result<SharedBirth> {
+        // SAFETY: all of it may be zero.
+        unsafe { share() }.map(SharedBirth)
+    }
+
+    pub fn step(self) -> SharedWord {
+        SharedWord(&self.0.step)
+    }
+
+    /// The pid, in the pid namespace of the maker, which is the runtime's; `None` as long as there is nobody.
+    pub fn pid(self) -> Option<i32> {
+        Some(self.0.pid.load(Ordering::Acquire)).filter(|pid| *pid > 0)
+    }
+
+    /// Where the kernel puts the pid.
+    pub(super) fn address_of_pid(self) -> usize {
+        self.0.pid.as_ptr().addr()
+    }
+
+    /// The memory that it takes.
+    pub fn range(self) -> std::ops::Range<usize> {
+        let start = std::ptr::from_ref(self.0).addr();
+        start..(start + size_of::<BirthPage>()).next_multiple_of(super::script::page_size())
+    }
+
+    /// For an error; what is too long is cut.
+    pub fn set_path(self, path: &[u8]) {
+        let length = path.len().min(self.0.path.len());
+        for (byte, value) in self.0.path.iter().zip(path) {
+            byte.store(*value, Ordering::Relaxed);
+        }
+        self.0.length.store(length, Ordering::Release);
+    }
+
+    pub fn path(self) -> String {
+        let length = self.0.length.load(Ordering::Acquire).min(self.0.path.len());
+        let bytes: Vec<u8> = self.0.path[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 

@@ -19,12 +19,30 @@ pub fn load_with_listener(program: &[u8], flags: u32) -> Result<OwnedFd> {
 }
 
 fn attach(program: &[u8], flags: u32) -> Result<Option<OwnedFd>> {
-    // There is one thread to synchronise, and the kernel refuses the flag together with a listener.
     let flags = flags & !FILTER_FLAG_TSYNC;
-    load_filter(program, flags).map_err(|e| (e, hint(e))).or_else(|(e, hint)| {
-        let count = program.len() / 8;
-        Err(e).call(|| format!("load a filter of {count} instructions with flags {flags:#x}{hint}: seccomp"))
-    })
+    load_filter(program, flags).or_else(|e| Err(e).call(|| describe(program, flags, e)))
+}
+
+/// The flags that the kernel gets. There is one thread to synchronise, and the kernel refuses TSYNC together with a
+/// listener.
+pub fn effective_flags(flags: u32, listens: bool) -> u32 {
+    let flags = flags & !(FILTER_FLAG_TSYNC | FILTER_FLAG_NEW_LISTENER);
+    if listens { flags | FILTER_FLAG_NEW_LISTENER } else { flags }
+}
+
+/// Instructions of a compiled program, as many as a filter may have.
+pub fn count(program: &[u8]) -> Result<u16> {
+    const RECORD: usize = 8;
+    let whole = !program.is_empty() && program.len().is_multiple_of(RECORD);
+    let count = u16::try_from(program.len() / RECORD).ok().filter(|_| whole);
+    count.with_context(|| format!("a filter of {} bytes", program.len()))
+}
+
+/// The call that has failed, for an error.
+pub fn describe(program: &[u8], flags: u32, errno: Errno) -> String {
+    let count = program.len() / 8;
+    let flags = flags & !FILTER_FLAG_TSYNC;
+    format!("load a filter of {count} instructions with flags {flags:#x}{}: seccomp", hint(errno))
 }
 
 fn hint(errno: Errno) -> &'static str {

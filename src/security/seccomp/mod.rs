@@ -15,7 +15,7 @@ pub mod notify;
 
 pub use cache::compiled;
 pub use compile::{compile, compile_explained};
-pub use load::{load, load_with_listener};
+pub use load::{count, describe, effective_flags, load, load_with_listener};
 
 /// Compiles a filter, if it can be compiled, and runs the program on some calls: it has an answer to each, and nothing in
 /// it that the kernel's checker refuses.
