@@ -175,6 +175,8 @@ fn old_options(fs: &Fs, extra: &Extra) -> (MsFlags, String) {
     data.extend(extra.mode.map(|mode| format!("mode={mode:o}")));
     for option in &fs.options {
         match option {
+            // Categories of an SELinux context have a comma between them, at which the kernel would split the data.
+            FsOption::Value(key, value) if key.ends_with("context") => data.push(format!("{key}=\"{value}\"")),
             FsOption::Value(key, value) => data.push(format!("{key}={value}")),
             FsOption::Flag(key) => match key.as_str() {
                 "ro" => flags |= MsFlags::MS_RDONLY,

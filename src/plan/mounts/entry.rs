@@ -387,6 +387,8 @@ impl Scene<'_> {
         if attr.is_readonly() && !READONLY_BY_MOUNT.contains(&fstype) {
             options.insert(0, FsOption::Flag("ro".into()));
         }
+        // The kernel takes one context and refuses a second (EINVAL): the entry's own is the more specific one.
+        let has_context = options.iter().any(|option| matches!(option, FsOption::Value(key, _) if key == "context"));
         let op = MountOp::Fs(Fs {
             fstype: fstype.to_owned(),
             source: Some(source_or(entry, fstype)),
@@ -395,7 +397,7 @@ impl Scene<'_> {
             propagation: entry.propagation(),
             idmap: idmap::plan(self, entry, problems),
             copy_up: entry.options.copy_up.is_some(),
-            label: self.label(fstype),
+            label: self.label(fstype).filter(|_| !has_context),
         });
         let mut target = entry.target(CreateTarget::Directory);
         if matches!(fstype, "proc" | "sysfs") {

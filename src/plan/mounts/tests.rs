@@ -299,6 +299,18 @@ fn labels() {
 }
 
 #[test]
+fn a_context_of_its_own_takes_the_place_of_the_mount_label() {
+    let mounts = json!([
+        {"destination": "/a", "type": "tmpfs", "options": ["context=\"u:r:own:s0:c1,c2\""]},
+        {"destination": "/b", "type": "tmpfs", "options": ["rootcontext=u:r:own:s0"]},
+    ]);
+    let config = json!({"ociVersion": "1.2.0", "mounts": mounts, "linux": {"mountLabel": "u:r:t:s0"}});
+    let lines = Case::new().plan(config).lines;
+    assert!(lines[0].contains("context=u:r:own:s0:c1,c2") && !lines[0].contains("label="), "{}", lines[0]);
+    assert!(lines[1].contains("label=u:r:t:s0"), "{}", lines[1]);
+}
+
+#[test]
 fn id_maps() {
     let case = Case::new();
     let maps = |uid: Value, gid: Value, options: &[&str]| {
