@@ -30,10 +30,17 @@ pub enum Lineage {
     /// The runtime's first child joins namespaces and clones init as the runtime's second child (CLONE_PARENT): a
     /// namespace that is made must belong to a user namespace that is joined, or one is joined from outside a new one.
     Grandchild,
+    /// The runtime's first child builds the container from outside of a pid namespace that is joined, and clones init at the
+    /// end, as the runtime's second child: in that namespace others see everything of a process from its birth on.
+    Sibling,
 }
 
 impl Lineage {
-    pub fn of(namespaces: &Namespaces, privileged: bool) -> Lineage {
+    /// `outside`: a procfs of the joined pid namespace can be made without being in it.
+    pub fn of(namespaces: &Namespaces, privileged: bool, outside: bool) -> Lineage {
+        if outside && namespaces.user == Namespace::Inherit && matches!(namespaces.pid, Namespace::Join(_)) {
+            return Lineage::Sibling;
+        }
         let joins = |n: &Namespace| matches!(n, Namespace::Join(_));
         let others = [
             &namespaces.pid,
@@ -178,6 +185,14 @@ impl Joins {
         self.pid.as_ref().filter(|_| lineage == Lineage::Child)
     }
 
+    pub fn pid(&self) -> Option<&OwnedFd> {
+        self.pid.as_ref()
+    }
+
+    pub(super) fn take_pid(&mut self) -> Option<OwnedFd> {
+        self.pid.take()
+    }
+
     pub fn user(&self) -> Option<&OwnedFd> {
         self.user.as_ref()
     }
@@ -268,6 +283,33 @@ fn clone_init(init: &Init) -> Result<()> {
     }
 }
 
+/// For [`Lineage::Sibling`], when the caller is the container's process in all else: clones it into the pid namespace, and
+/// ends. Returns in init, which the runtime knows by then.
+///
+/// What init has of its maker's memory stays, but for arguments and environment.
+pub(super) fn be_born_last(channel: &Channel) -> Result<()> {
+    process::wipe_arguments();
+    match ns::clone3(0, None, Parent::CallersParent).call(|| "clone3".into())? {
+        Cloned::Parent { pid, .. } => {
+            channel.tell_runtime(&FromInit::Born(pid))?;
+            process::exit_now(0)
+        }
+        Cloned::Child => {
+            die_with_the_runtime()?;
+            // A change of ids has set it to what fs.suid_dumpable says.
+            process::set_dumpable(false).call(|| "prctl PR_SET_DUMPABLE".into())?;
+            nix::unistd::setsid().call(|| "setsid".into())?;
+            wait_for_go(channel)
+        }
+    }
+}
+
+/// Joins the pid namespace, for children.
+pub(super) fn join_pid(namespace: Option<OwnedFd>) -> Result<()> {
+    let Some(namespace) = namespace else { return Ok(()) };
+    ns::setns(namespace.as_fd(), NEWPID).call(|| "setns pid".into()).context("pid namespace of linux.namespaces")
+}
+
 pub(super) fn wait_for_go(channel: &Channel) -> Result<()> {
     match channel.hear_runtime()? {
         Some(ToInit::Go) => Ok(()),
@@ -279,7 +321,7 @@ pub(super) fn wait_for_go(channel: &Channel) -> Result<()> {
 /// Joins and makes the namespaces that clone3 did not make, but for the cgroup namespace.
 pub(super) fn enter_namespaces(init: &Init) -> Result<()> {
     let namespaces = &init.plan.namespaces;
-    if init.lineage == Lineage::Child {
+    if init.lineage != Lineage::Grandchild {
         init.joins.enter()?;
     }
     if namespaces.user != Namespace::Inherit {
@@ -354,12 +396,12 @@ mod tests {
     #[test]
     fn one_clone_in_the_common_cases() {
         let new = Namespaces { pid: Namespace::New, mount: Namespace::New, ..Namespaces::default() };
-        assert_eq!(Lineage::of(&new, true), Lineage::Child);
-        assert_eq!(Lineage::of(&Namespaces { user: Namespace::New, ..new.clone() }, false), Lineage::Child);
-        assert_eq!(Lineage::of(&Namespaces { network: join(), ..new.clone() }, true), Lineage::Child);
-        assert_eq!(Lineage::of(&Namespaces { user: join(), ..new.clone() }, true), Lineage::Grandchild);
+        assert_eq!(Lineage::of(&new, true, false), Lineage::Child);
+        assert_eq!(Lineage::of(&Namespaces { user: Namespace::New, ..new.clone() }, false, false), Lineage::Child);
+        assert_eq!(Lineage::of(&Namespaces { network: join(), ..new.clone() }, true, false), Lineage::Child);
+        assert_eq!(Lineage::of(&Namespaces { user: join(), ..new.clone() }, true, false), Lineage::Grandchild);
         assert_eq!(
-            Lineage::of(&Namespaces { user: Namespace::New, network: join(), ..new }, true),
+            Lineage::of(&Namespaces { user: Namespace::New, network: join(), ..new }, true, false),
             Lineage::Grandchild
         );
     }

@@ -8,13 +8,20 @@ use anyhow::Result;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Makes a pty in the container's devpts, binds its slave to /dev/console, makes it stdio and the controlling terminal,
+/// Makes a pty in the container's devpts, binds its slave to /dev/console, makes it stdio,
 /// and sends the master to the console socket (runtime.md leaves the protocol open; this is runc's).
 pub(super) fn set_up(root: &Root, process: &Process, socket: OwnedFd) -> Result<()> {
     let (master, slave) = make(root.open_ptmx()?, process)?;
     root.bind_console(slave.as_fd())?;
-    hand_over(master, &slave, socket)?;
-    tty::set_controlling(slave.as_fd()).call(|| "ioctl TIOCSCTTY".into())
+    hand_over(master, &slave, socket)
+}
+
+/// Makes the terminal, which the standard streams are, the controlling one of the caller, who leads the session.
+pub(super) fn take_control(process: Option<&Process>) -> Result<()> {
+    match process.is_some_and(|process| process.terminal) {
+        true => tty::set_controlling(std::io::stdin().as_fd()).call(|| "ioctl TIOCSCTTY".into()),
+        false => Ok(()),
+    }
 }
 
 /// The same for a process that comes later: `/dev/console` is the first one's. The pty is made the controlling terminal by

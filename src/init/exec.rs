@@ -126,7 +126,7 @@ fn become_the_process<'a>(
         last.map_or(Ok(()), |cpus| attributes::cpu_affinity(0, cpus)).context("process.execCPUAffinity.final")
     })?;
     let filter = Filter::of(Some(process), seccomp);
-    let scheduler = process.scheduler.as_ref().filter(|scheduler| newborn::is_late(scheduler));
+    let scheduler = newborn::late_scheduler(process, Executor::Newborn);
     let rights = Newborn::rights(&filter, scheduler);
     // The labels are set already.
     let launch = Launch::get_ready(process, &Labels::default(), rights, passed, Executor::Newborn, at, warn)?;

@@ -1,5 +1,6 @@
 //! The last steps: find the program, wait for `start`, execute.
 
+use super::birth::Lineage;
 use super::steps::Progress;
 use super::{Loadable, Start, Step, become_the_process};
 use crate::ipc::{Channel, FromInit, ToInit};
@@ -29,8 +30,11 @@ pub(super) enum Announcement {
 }
 
 impl Announcement {
-    pub fn of(start: &Start, plan: &Plan, seccomp: Option<Loadable>) -> Announcement {
-        let late = seccomp.is_some_and(|filter| filter.listens) || plan.process.as_ref().is_some_and(|p| p.terminal);
+    pub fn of(start: &Start, plan: &Plan, seccomp: Option<Loadable>, lineage: Lineage) -> Announcement {
+        // One that is not there yet cannot be made known.
+        let late = lineage == Lineage::Sibling
+            || seccomp.is_some_and(|filter| filter.listens)
+            || plan.process.as_ref().is_some_and(|p| p.terminal);
         match start {
             Start::Listener(_) => Announcement::None,
             Start::Runtime if late => Announcement::Late,
@@ -92,6 +96,14 @@ impl<'a> Launch<'a> {
             at.step(Step::WorkingDirectory, || enter(&process.cwd))?;
         }
         at.step(Step::Executable, || prepare(process, passed, executor, warn))
+    }
+
+    /// Says by the caller's pid who has fds from the service manager.
+    pub fn name_executor(&mut self) -> Result<()> {
+        for variable in self.env.iter_mut().filter(|variable| variable.as_bytes() == LISTEN_PID.as_bytes()) {
+            *variable = CString::new(format!("{LISTEN_PID}{}", nix::unistd::getpid())).context("a number")?;
+        }
+        Ok(())
     }
 
     /// The program's path.

@@ -34,6 +34,7 @@ use crate::sys::{Call, process};
 use anyhow::{Context, Result, bail};
 use filter::{Filter, Moment};
 use launch::{Announcement, Executor, Launch};
+use newborn::Newborn;
 use site::Site;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -117,12 +118,18 @@ fn carry_out(mut init: Init, at: &Progress, reporter: &Channel) -> Result<Infall
 
     // Directories and files of the host. Mount targets are found without magic links; before any other of the container's own
     // paths is looked up, none of these may be open.
+    // The pid namespace is joined behind the hooks, whose processes are the host's. It leads nowhere.
+    let pid_namespace = init.joins.take_pid().filter(|_| init.lineage == Lineage::Sibling);
     drop((init.cgroup, init.joins));
     let channel = init.channel;
-    let announcement = Announcement::of(&init.start, plan, init.seccomp);
+    let announcement = Announcement::of(&init.start, plan, init.seccomp, init.lineage);
     site.furnish(&mut root, init.console_socket, &mut warn)?;
+    if init.lineage != Lineage::Sibling {
+        at.step(Step::Console, || console::take_control(plan.process.as_ref()))?;
+    }
     announcement.make_at(Announcement::Early, &channel)?;
     site.leave_for(root, &mut warn)?;
+    at.step(Step::Namespaces, || birth::join_pid(pid_namespace))?;
     at.step(Step::Descriptors, || {
         let mut keep = vec![reporter.as_fd(), channel.as_fd()];
         if let Start::Listener(listener) = &init.start {
@@ -131,12 +138,19 @@ fn carry_out(mut init: Init, at: &Progress, reporter: &Channel) -> Result<Infall
         launch::close_descriptors(init.passed, &keep)
     })?;
     let filter = Filter::of(plan.process.as_ref(), init.seccomp);
-    let launch = match &plan.process {
-        Some(process) => {
-            Some(Launch::get_ready(process, init.labels, filter.right, init.passed, Executor::Caller, at, &mut warn)?)
-        }
+    let executor = if init.lineage == Lineage::Sibling { Executor::Newborn } else { Executor::Caller };
+    let late = plan.process.as_ref().and_then(|process| newborn::late_scheduler(process, executor));
+    let rights = Newborn::rights(&filter, late);
+    let mut launch = match &plan.process {
+        Some(process) => Some(Launch::get_ready(process, init.labels, rights, init.passed, executor, at, &mut warn)?),
         None => None,
     };
+    if init.lineage == Lineage::Sibling {
+        at.step(Step::Birth, || birth::be_born_last(&channel))?;
+        at.step(Step::Console, || console::take_control(plan.process.as_ref()))?;
+        launch.iter_mut().try_for_each(Launch::name_executor)?;
+        at.step(Step::Identity, || late.map_or(Ok(()), attributes::scheduler).context("process.scheduler"))?;
+    }
     if let Some(filter) = filter.at(Moment::BeforeReady) {
         at.step(Step::Seccomp, || filter.load(&channel))?;
     }

@@ -7,7 +7,8 @@
 //! believes no more of it than that the start failed.
 
 use super::filter::{Filter, Loadable};
-use super::launch::Launch;
+use super::launch::{Executor, Launch};
+use crate::plan::Process;
 use crate::plan::process::Scheduler;
 use crate::security::{attributes, capabilities, seccomp};
 use crate::sys::script::{Arg, Layout, Script};
@@ -91,6 +92,11 @@ pub(super) struct Newborn<'a> {
 pub(super) fn is_late(scheduler: &Scheduler) -> bool {
     scheduler.policy.cast_signed() == libc::SCHED_DEADLINE
         || scheduler.flags & u64::from(libc::SCHED_FLAG_RESET_ON_FORK.cast_unsigned()) != 0
+}
+
+/// The scheduler that `executor` sets when it is there.
+pub(super) fn late_scheduler(process: &Process, executor: Executor) -> Option<&Scheduler> {
+    process.scheduler.as_ref().filter(|scheduler| executor == Executor::Newborn && is_late(scheduler))
 }
 
 impl<'a> Newborn<'a> {

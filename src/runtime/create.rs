@@ -8,6 +8,7 @@ use crate::cgroup::{self, KillsAbove, Portion};
 use crate::host::Host;
 use crate::init::{self, HeadStart, Init, Joins, Lineage, Loadable, NetworkMaker, Passed, Start};
 use crate::ipc::{Cause, Channel, Report, ToInit, socket};
+use crate::plan::mounts::{FsOption, MountOp};
 use crate::plan::namespaces::Namespace;
 use crate::plan::resources::Limit;
 use crate::plan::{Plan, RootChange};
@@ -16,6 +17,7 @@ use crate::security::lsm::{self, Labels};
 use crate::security::seal::{self, Seal};
 use crate::security::seccomp;
 use crate::store::{self, Entry, InitRecord, START_SOCKET};
+use crate::sys::mount::FsContext;
 use crate::sys::netns::NetworkInTheMaking;
 use crate::sys::ns::{self, Cloned, Parent};
 use crate::sys::shared::SharedWord;
@@ -112,7 +114,8 @@ impl Creation {
             NetworkMaker::WithOthers => None,
         };
         // All that can be refused without a trace comes before the state directory is made.
-        let parts = Parts::gather(context, &mut plan, host, network)?;
+        let mut parts = Parts::gather(context, &mut plan, host, network)?;
+        parts.outside = parts.joins.pid().is_some_and(|namespace| show_from_outside(&mut plan, namespace.as_fd()));
         let mut record = Record::new(&plan, parts.host.uid, clock::now())?;
         trace::phase("make the state directory");
         let entry = context.store().create(&plan.id)?;
@@ -174,6 +177,8 @@ struct Parts {
     joins: Joins,
     network: Option<NetworkInTheMaking>,
     volumes: Option<Volumes>,
+    /// The procfs of the pid namespace that is joined is made from outside.
+    outside: bool,
 }
 
 impl Parts {
@@ -194,6 +199,7 @@ impl Parts {
             joins: Joins::open(plan)?,
             network,
             volumes,
+            outside: false,
             host,
         })
     }
@@ -213,7 +219,7 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(&mut self, parts: Parts, starter: Starter, console: Option<OwnedFd>, passed: Passed) -> Result<Dialogue> {
         let plan = self.plan;
-        let Parts { host, filter, labels, mut joins, network, volumes } = parts;
+        let Parts { host, filter, labels, mut joins, network, volumes, outside } = parts;
         let intent = cgroup::intend(&plan.cgroup, &host)?;
         self.record.cgroup = intent.record().clone();
         if let Some(rdt) = &plan.intel_rdt {
@@ -229,7 +235,7 @@ impl Making<'_> {
             self.entry.write_filter(program)?;
         }
         let privileged = host.uid == 0;
-        let lineage = Lineage::of(&plan.namespaces, privileged);
+        let lineage = Lineage::of(&plan.namespaces, privileged, outside);
         let useful = intent.is_made_later() && plan.net_devices.is_empty();
         let head_start = HeadStart::of(&plan.namespaces, lineage, useful);
         trace::phase("make the cgroup");
@@ -273,7 +279,7 @@ impl Making<'_> {
             || oom_score_adj(plan).is_some()
             || cgroup.waits_for_attach();
 
-        let flags = if lineage == Lineage::Child { init::flags_at_clone(&plan.namespaces, network) } else { 0 };
+        let flags = if lineage != Lineage::Grandchild { init::flags_at_clone(&plan.namespaces, network) } else { 0 };
         let cloned = {
             let inside = PidNamespaceVisit::enter(joins.pid_around_clone(lineage).map(AsFd::as_fd))?;
             let cloned = ns::clone3(flags, cgroup.into_fd(), Parent::Caller).call(|| format!("clone3 {flags:#x}"))?;
@@ -333,16 +339,27 @@ impl Making<'_> {
             dialogue.let_go_on(init)?;
         }
         trace::phase("wait for init");
-        // While it works.
-        let start_time = store::start_time(init.pid).context("init is gone")?;
-        self.entry.write_init(&InitRecord { pid: init.pid, start_time })?;
+        if lineage != Lineage::Sibling {
+            // While it works.
+            let start_time = store::start_time(init.pid).context("init is gone")?;
+            self.entry.write_init(&InitRecord { pid: init.pid, start_time })?;
+        }
         drop(joins);
         let mut before_start = before_start;
         let seal = if before_start.is_none() { self.seal.take() } else { None };
-        dialogue.until_ready(plan, init, prepared.rest(userns), seal, &mut |init| match &mut before_start {
-            Some(act) => act(self.entry, init),
+        let entry = self.entry;
+        let mut before_start = |init: &InitProcess| match &mut before_start {
+            Some(act) => act(entry, init),
             None => bail!("a frame out of turn"),
-        })?;
+        };
+        let born = dialogue.until_ready(plan, init, prepared.rest(userns), seal, &mut before_start)?;
+        if let Some(newborn) = born {
+            let init = self.init.insert(newborn);
+            let start_time = store::start_time(init.pid).context("init is gone")?;
+            entry.write_init(&InitRecord { pid: init.pid, start_time })?;
+            dialogue.let_go_on(init)?;
+            dialogue.until_newborn_is_ready(plan, init, &mut before_start)?;
+        }
         Ok(dialogue)
     }
 
@@ -391,6 +408,25 @@ fn prepare_init(plan: &Plan, record: &Record, init: i32, host: &Host, prepared: 
         group.join(root, init)?;
     }
     Ok(userns)
+}
+
+/// Lets the procfs mounts of the plan show this pid namespace, whoever makes them; false where the kernel has no way to
+/// say so (before Linux 6.17).
+fn show_from_outside(plan: &mut Plan, namespace: BorrowedFd) -> bool {
+    const OPTION: &str = "pidns";
+    // Init makes the mounts while it has the host's /proc and this fd.
+    let path = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+    if FsContext::open("proc").and_then(|context| context.set_string(OPTION, path.as_bytes())).is_err() {
+        return false;
+    }
+    for mount in &mut plan.mounts {
+        if let MountOp::Fs(fs) = &mut mount.op
+            && fs.fstype == "proc"
+        {
+            fs.options.push(FsOption::Value(OPTION.to_owned(), path.clone()));
+        }
+    }
+    true
 }
 
 /// The runtime's own stay in the pid namespace that its child is to be born in.

@@ -83,6 +83,11 @@ impl Dialogue {
     /// With an intermediate process: init's own, which that process has made as our child. Reaps the former.
     pub fn hear_birth(&self, intermediate: &InitProcess) -> Result<InitProcess> {
         let FromInit::Born(pid) = self.hear(intermediate)? else { bail!("a frame before init was born") };
+        self.adopt(pid, intermediate)
+    }
+
+    /// The process `pid`, which `intermediate` has made as our child before it ended.
+    fn adopt(&self, pid: i32, intermediate: &InitProcess) -> Result<InitProcess> {
         // Our own child and not reaped: the number is still its.
         let pidfd = pidfd::open(pid).call(|| format!("pidfd_open {pid}"))?;
         pidfd::wait(intermediate.pidfd.as_fd()).call(|| format!("waitid {}", intermediate.pid))?;
@@ -109,13 +114,14 @@ impl Dialogue {
         mut outstanding: Outstanding,
         mut seal: Option<Seal>,
         before_start: &mut dyn FnMut(&InitProcess) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Option<InitProcess>> {
         loop {
             if outstanding.is_empty() {
                 drop(seal.take());
             }
             match self.hear(init)? {
-                FromInit::Ready => return Ok(()),
+                FromInit::Ready => return Ok(None),
+                FromInit::Born(pid) => return self.adopt(pid, init).map(Some),
                 FromInit::Furnished => {
                     before_start(init)?;
                     self.tell(init, ToInit::Start)?;
@@ -138,17 +144,34 @@ impl Dialogue {
                     outstanding.clone_turn(plan, index as usize, &mut |trees| self.channel.send_fds(trees))?;
                     continue;
                 }
-                FromInit::SeccompListener(number) => {
-                    let fd = pidfd::get_fd(init.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;
-                    let listener = plan.seccomp.as_ref().and_then(|s| s.listener.as_ref());
-                    let listener = listener.context("a seccomp listener that the plan does not have")?;
-                    let state = HookState::of(plan, Status::Creating, Some(init.pid));
-                    let message = ContainerProcessState::new(&plan.oci_version, init.pid, &listener.metadata, &state);
-                    notify::send(&listener.path, fd.as_fd(), &message.json()?)?;
-                }
-                FromInit::Born(_) | FromInit::Warning(_) | FromInit::Failed(_) => bail!("a frame out of turn"),
+                FromInit::SeccompListener(number) => hand_on_listener(plan, init, number)?,
+                FromInit::Warning(_) | FromInit::Failed(_) => bail!("a frame out of turn"),
             }
             self.channel.tell_init(ToInit::Go)?;
+        }
+    }
+
+    /// The rest for an init that was born last. Others can write in its name, so nothing is done for it but what comes now.
+    pub fn until_newborn_is_ready(
+        &self,
+        plan: &Plan,
+        init: &InitProcess,
+        before_start: &mut dyn FnMut(&InitProcess) -> Result<()>,
+    ) -> Result<()> {
+        let (mut told, mut handed_on) = (false, false);
+        loop {
+            match self.hear(init)? {
+                FromInit::Ready => return Ok(()),
+                FromInit::Furnished if !std::mem::replace(&mut told, true) => {
+                    before_start(init)?;
+                    self.tell(init, ToInit::Start)?;
+                }
+                FromInit::SeccompListener(number) if !std::mem::replace(&mut handed_on, true) => {
+                    hand_on_listener(plan, init, number)?;
+                    self.tell(init, ToInit::Go)?;
+                }
+                _ => bail!("unexpected handshake message from init"),
+            }
         }
     }
 
@@ -178,6 +201,16 @@ impl Dialogue {
     pub fn obituary(&self, init: &InitProcess) -> anyhow::Error {
         anyhow!(Death { end: pidfd::wait(init.pidfd.as_fd()), step: Step::from_note(self.progress).name() })
     }
+}
+
+/// Takes the listener of init's filter, under this number, and hands it to the agent that the config names.
+fn hand_on_listener(plan: &Plan, init: &InitProcess, number: i32) -> Result<()> {
+    let fd = pidfd::get_fd(init.pidfd.as_fd(), number).call(|| format!("pidfd_getfd {number}"))?;
+    let listener = plan.seccomp.as_ref().and_then(|s| s.listener.as_ref());
+    let listener = listener.context("a seccomp listener that the plan does not have")?;
+    let state = HookState::of(plan, Status::Creating, Some(init.pid));
+    let message = ContainerProcessState::new(&plan.oci_version, init.pid, &listener.metadata, &state);
+    notify::send(&listener.path, fd.as_fd(), &message.json()?)
 }
 
 /// Init has ended without a report.

@@ -173,6 +173,30 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Overwrites the arguments and the environment that the program was started with, which are read from its memory by
+/// `/proc/<pid>/cmdline` and `environ`. `std::env` has empty ones afterwards.
+pub fn wipe_arguments() {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    // SAFETY: as the kernel lays it out (fs/binfmt_elf.c, create_elf_tables): argc, the arguments' addresses, null, the
+    // environment's, null; the strings lie one after the other in this order, and the program's name behind them. The
+    // pointers are looked at from the environment's back to argc, which is smaller than any address. Nobody holds
+    // references to the strings: std and the parsers copy them.
+    unsafe {
+        let end = libc::getauxval(libc::AT_EXECFN) as usize;
+        let mut word = environ.sub(2).cast::<usize>();
+        let mut start = *environ as usize;
+        while *word > 65_536 * 64 {
+            start = *word;
+            word = word.sub(1);
+        }
+        if start != 0 && start < end {
+            std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(start), 0, end - start);
+        }
+    }
+}
+
 /// `setdomainname(2)`.
 pub fn setdomainname(name: &str) -> nix::Result<()> {
     // SAFETY: the pointer and length are those of `name`.

@@ -6,6 +6,7 @@
 
 mod attack;
 mod facts;
+mod grab;
 mod questions;
 mod raw;
 
@@ -30,6 +31,7 @@ fn main() {
                 nix::unistd::pause();
             }
         }
+        Some("grab") => grab::grab(rest),
         Some("notify") => notify(rest),
         Some("touch-memory") => touch_memory(number(rest.first())),
         other => {

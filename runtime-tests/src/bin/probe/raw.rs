@@ -84,3 +84,16 @@ pub fn prctl(option: i32, arg2: u64) -> Result<i32, Errno> {
     // SAFETY: callers use options without pointers.
     Errno::result(unsafe { libc::prctl(option, arg2, 0, 0, 0) })
 }
+
+/// fork(2).
+pub fn fork_single() -> nix::unistd::ForkResult {
+    // SAFETY: the probe has one thread.
+    unsafe { nix::unistd::fork() }.expect("fork")
+}
+
+/// An fd that a system call has returned.
+pub fn own(fd: i32) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
+}
