@@ -100,7 +100,13 @@ const SUITE: Suite = Suite {
         rootless::privileged,
         rootless::confinement,
     ],
-    ours: tests![volumes::idmapped, volumes::native, volumes::native_rootless, rootless::keep_groups],
+    ours: tests![
+        run::configured_as_in_the_manual,
+        volumes::idmapped,
+        volumes::native,
+        volumes::native_rootless,
+        rootless::keep_groups
+    ],
 };
 
 fn main() -> ExitCode {

@@ -114,3 +114,16 @@ pub fn exec_privileged(s: &Session) -> Check {
     s.aside("podman run -d --name one --net=none box sleep 1000")?;
     s.is("podman exec --privileged one sh -c 'mount -t tmpfs none /tmp && echo mounted'", "mounted")
 }
+
+/// With containers.conf as docs/podman.md has it.
+pub fn configured_as_in_the_manual(s: &Session) -> Check {
+    let manual = include_str!("../../../../docs/podman.md");
+    let block = manual.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let text = block.ok_or("docs/podman.md has no toml")?.replace("/usr/local/bin/rvol-runc", "/run/eng/bin/runc");
+    let text = text.replacen("[engine]\n", "[engine]\nevents_logger = \"file\"\n", 1);
+    s.write("manual.conf", &format!("{text}[containers]\nlog_driver = \"k8s-file\"\n"))?;
+    let podman = "CONTAINERS_CONF=$PWD/manual.conf /usr/bin/podman --cgroup-manager cgroupfs run --rm --net=none";
+    s.is(&format!("{podman} --cgroups=disabled box echo here"), "here")?;
+    let said = s.fails(&format!("{podman} box /no/such"), 127, "Error: rvol: create")?;
+    if said.contains("rvol-runc: ") { Err(format!("names the program twice: {said}")) } else { Ok(()) }
+}
