@@ -2,14 +2,15 @@
 
 use super::args::{Flag, Matches};
 use super::{CONTAINER_ID, Command, Globals, print};
-use crate::runtime::storage::{self, MountFlags};
+use crate::runtime::mounts::mounts;
+use crate::runtime::storage::MountFlags;
 use anyhow::{Context as _, Result};
 use serde::Serialize as _;
 
 pub const COMMAND: Command = Command {
     name: "mounts",
-    about: "Show a container's binds and volumes as JSON",
-    details: "The keys are those of Mounts in docker inspect.",
+    about: "Show a container's binds, volumes and tmpfs as JSON",
+    details: "Keys and values are those of Mounts in docker inspect.",
     flags: &[],
     operands: &[CONTAINER_ID],
     run,
@@ -57,7 +58,7 @@ pub fn flags(matches: &Matches) -> Result<MountFlags> {
 }
 
 fn run(globals: &Globals, matches: &Matches) -> Result<i32> {
-    let mounts = storage::mounts(&globals.context()?, matches.id()?)?;
+    let mounts = mounts(&globals.context()?, matches.id()?)?;
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     mounts

@@ -15,6 +15,7 @@ mod gc;
 mod idmap;
 pub mod images;
 mod kill;
+pub mod mounts;
 mod newborn;
 mod notify;
 mod pause;

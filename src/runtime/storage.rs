@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::record::Record;
 use crate::bundle::Bundle;
 use crate::log;
-use crate::plan::mounts::{AddedMount, Bind, MissingSource};
+use crate::plan::mounts::{AddedMount, Bind, Fs, FsOption, MissingSource, Mount};
 use crate::plan::tenant::Reach;
 use crate::plan::volume::{CopyUp, Origin};
 use crate::plan::{MountOp, Plan};
@@ -24,7 +24,7 @@ use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The flags that ask for mounts, as they were given.
 #[derive(Debug, Clone, Default)]
@@ -111,10 +111,16 @@ pub struct MountPoint {
     pub propagation: String,
     /// As in `mounts[].options`, for another mount like it.
     pub options: Vec<String>,
+    /// What Docker shows as `Mode`. `None` in the records of 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// A tmpfs that `--mount` asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tmpfs: bool,
 }
 
 impl MountPoint {
-    fn of(bind: &Bind, destination: &Path, name: Option<&str>) -> MountPoint {
+    fn of(bind: &Bind, mount: &Mount, name: Option<&str>) -> MountPoint {
         let mut options = vec![if bind.recursive { "rbind" } else { "bind" }.to_owned()];
         options.extend(bind.attr.names());
         options.push(bind.propagation.to_string());
@@ -122,20 +128,40 @@ impl MountPoint {
             options.push(format!("subpath={}", subpath.display()));
         }
         MountPoint {
-            destination: destination.to_owned(),
+            destination: mount.target.path.clone(),
             volume: name.map(str::to_owned),
             anonymous: bind.volume.as_ref().is_some_and(|v| v.name.is_none() || v.origin.inherited_anonymous),
             source: bind.volume.is_none().then(|| bind.source.clone()),
             readonly: bind.attr.is_readonly(),
             propagation: bind.propagation.to_string(),
             options,
+            mode: grammar::shown_mode(&mount.place, bind.volume.is_some(), bind.attr.is_readonly()),
+            tmpfs: false,
         }
+    }
+
+    /// A tmpfs, for `mounts` only: Docker knows those of `--mount` as mounts, those of `--tmpfs` and of a config not.
+    fn of_tmpfs(fs: &Fs, mount: &Mount) -> Option<MountPoint> {
+        if fs.fstype != "tmpfs" || !mount.place.starts_with("--mount ") {
+            return None;
+        }
+        Some(MountPoint {
+            destination: mount.target.path.clone(),
+            volume: None,
+            anonymous: false,
+            source: None,
+            readonly: fs.attr.is_readonly() || fs.options.contains(&FsOption::Flag("ro".into())),
+            propagation: String::new(),
+            options: Vec::new(),
+            mode: Some(String::new()),
+            tmpfs: true,
+        })
     }
 
     /// Whether `--volumes-from` takes it: not what an engine binds over files of /etc or into kernel filesystems.
     fn is_shared(&self) -> bool {
         let own = ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-        self.volume.is_some() || !own.iter().any(|own| self.destination.starts_with(own))
+        self.volume.is_some() || !self.tmpfs && !own.iter().any(|own| self.destination.starts_with(own))
     }
 
     /// The same mount for another container.
@@ -246,8 +272,14 @@ fn resolve_name(store: &Store, bind: &mut Bind) -> Result<()> {
 /// What of a plan's mounts is recorded; `None` where there is nothing that anybody would ask for.
 pub(super) fn record(context: &Context, plan: &Plan, volumes: Option<&Volumes>) -> Option<Storage> {
     let name = |index| volumes?.names.iter().find(|(at, _)| *at == index).map(|(_, name)| name.as_str());
+    // An entry that is several mounts is of type `cgroup`: its parts are no binds that anybody asked for.
+    let is_part = |mount: &Mount| {
+        mount.place.starts_with("mounts[") && plan.mounts.iter().filter(|other| other.place == mount.place).count() > 1
+    };
     let mounts = plan.mounts.iter().enumerate().filter_map(|(index, mount)| match &mount.op {
-        MountOp::Bind(bind) => Some(MountPoint::of(bind, &mount.target.path, name(index))),
+        MountOp::Bind(_) if is_part(mount) => None,
+        MountOp::Bind(bind) => Some(MountPoint::of(bind, mount, name(index))),
+        MountOp::Fs(fs) => MountPoint::of_tmpfs(fs, mount),
         _ => None,
     });
     let mounts: Vec<MountPoint> = mounts.collect();
@@ -317,69 +349,4 @@ impl Record {
             }
         }
     }
-}
-
-/// A mount as `docker inspect` shows it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ShownMount {
-    #[serde(rename = "Type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    source: PathBuf,
-    destination: PathBuf,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    driver: Option<String>,
-    mode: &'static str,
-    #[serde(rename = "RW")]
-    rw: bool,
-    propagation: String,
-}
-
-/// The binds and volumes of a container.
-pub fn mounts(context: &Context, id: &str) -> Result<Vec<ShownMount>> {
-    let record = record_of(context, id)?;
-    let holder = record.holder();
-    let Some(storage) = record.storage else { return Ok(Vec::new()) };
-    let store = Store::new(storage.volume_root);
-    storage
-        .mounts
-        .into_iter()
-        .map(|mount| {
-            let (rw, mode) = (!mount.readonly, if mount.readonly { "ro" } else { "" });
-            let Some(name) = mount.volume else {
-                let source = mount.source.unwrap_or_default();
-                let destination = mount.destination;
-                let propagation = mount.propagation;
-                return Ok(ShownMount {
-                    kind: "bind",
-                    name: None,
-                    source,
-                    destination,
-                    driver: None,
-                    mode,
-                    rw,
-                    propagation,
-                });
-            };
-            let volume = store.read(&name)?;
-            let driver = volume.as_ref().and_then(|volume| volume.metadata().ok()).map(|metadata| metadata.driver);
-            let plugin = match (&volume, &holder) {
-                (Some(volume), Some(holder)) => volume.plugin_mount(holder)?.and_then(|mount| mount.path),
-                _ => None,
-            };
-            Ok(ShownMount {
-                kind: "volume",
-                source: plugin.unwrap_or_else(|| store.data_path(&name)),
-                name: Some(name),
-                destination: mount.destination,
-                driver: Some(driver.unwrap_or_else(|| crate::plan::volume::LOCAL.into())),
-                mode: if mount.readonly { "ro" } else { "z" },
-                rw,
-                // Docker leaves it empty for volumes; it says nothing there.
-                propagation: String::new(),
-            })
-        })
-        .collect()
 }

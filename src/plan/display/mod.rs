@@ -149,7 +149,8 @@ impl Plan {
     }
 
     fn mounts(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let devices = self.mounts.iter().position(|mount| !mount.place.starts_with("mounts["));
+        let is_device = |place: &str| place.starts_with("default ") || place.starts_with("linux.devices[");
+        let devices = self.mounts.iter().position(|mount| is_device(&mount.place));
         for (index, mount) in self.mounts.iter().enumerate() {
             if Some(index) == devices {
                 section(f, "devices and links")?;

@@ -54,7 +54,7 @@ pub fn mount(text: &str, cwd: &Path, place: String) -> Result<AddedMount> {
         "volume" => words.volume(place),
         "tmpfs" => words.tmpfs(place),
         "image" | "cluster" | "npipe" => bail!("{}", invalid("a container runtime has none of these")),
-        _ => bail!("mount type unknown: \"{kind}\""),
+        _ => bail!("{}", invalid("mount type unknown")),
     }
 }
 
@@ -117,7 +117,7 @@ impl Words {
                     .with_context(|| format!("invalid value for {key}: {value}"))?;
                 self.mode = Some(value);
             }
-            _ => bail!("unknown option '{key}' in '{field}'"),
+            _ => bail!("unexpected key '{key}' in '{field}'"),
         }
         Ok(())
     }
@@ -157,7 +157,9 @@ impl Words {
             options
                 .push(if matches!(recursive, Recursive::Writable | Recursive::Disabled) { "ro" } else { "rro" }.into());
         }
-        options.extend(self.propagation);
+        // Docker's default also where the mount is a single one, and `mounts` shows it.
+        let by_default = (recursive == Recursive::Disabled).then(|| "rprivate".to_owned());
+        options.extend(self.propagation.or(by_default));
         Ok(AddedMount {
             place,
             destination: self.target.into(),

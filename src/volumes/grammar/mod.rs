@@ -70,6 +70,26 @@ impl VolumesFrom {
     }
 }
 
+/// What Docker shows as the `Mode` of a bind or volume that was asked for in `place`: the third field of `-v` as it was
+/// written; what Docker sets where there is none.
+pub fn shown_mode(place: &str, is_volume: bool, readonly: bool) -> Option<String> {
+    let by_default = if is_volume { "z" } else { "" };
+    let (flag, text) = place.split_once(' ').unwrap_or((place, ""));
+    let mode = match flag {
+        "-v" => match text.splitn(3, ':').collect::<Vec<_>>()[..] {
+            // An anonymous volume.
+            [_] => "",
+            [_, _, mode] => mode,
+            _ => by_default,
+        },
+        "--mount" => by_default,
+        "--volumes-from" | "--image-volume" => "",
+        _ if readonly => "ro",
+        _ => by_default,
+    };
+    Some(mode.to_owned())
+}
+
 /// What stands in a destination, as Docker sees it.
 fn check_destination(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {

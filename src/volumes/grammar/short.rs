@@ -24,6 +24,9 @@ pub fn volume(text: &str, cwd: &Path, place: String) -> Result<AddedMount> {
     check_destination(destination)
         .map_err(|why| anyhow::anyhow!(invalid(&format!(": invalid mount config for type \"{kind}\": {why}"))))?;
     let mode = Mode::parse(options)?;
+    let misplaced = |field: &str| {
+        invalid(&format!(": invalid mount config for type \"{kind}\": field {field} must not be specified"))
+    };
     let mut mount = AddedMount {
         place,
         destination: destination.into(),
@@ -36,12 +39,12 @@ pub fn volume(text: &str, cwd: &Path, place: String) -> Result<AddedMount> {
         return Ok(mount);
     };
     if is_path {
-        ensure!(!mode.no_copy, "invalid mode: {options}");
+        ensure!(!mode.no_copy, "{}", misplaced("VolumeOptions"));
         mount.source = Some(host_path(source, cwd));
         mount.options = vec!["rbind".into()];
     } else {
         check_name(source).map_err(|why| anyhow::anyhow!("create {source}: {why}"))?;
-        ensure!(mode.propagation.is_none(), "invalid mode: {options}");
+        ensure!(mode.propagation.is_none(), "{}", misplaced("BindOptions"));
         mount.source = Some(source.into());
     }
     mount.options.extend(mode.options(kind));

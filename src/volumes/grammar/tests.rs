@@ -51,8 +51,16 @@ fn short_forms_that_docker_refuses() {
         ("data:/x:banana", "invalid mode: banana"),
         ("data:/x:ro,rw", "invalid mode: ro,rw"),
         ("data:/x:nocopy,nocopy", "invalid mode: nocopy,nocopy"),
-        ("data:/x:rshared", "invalid mode: rshared"),
-        ("/a:/x:nocopy", "invalid mode: nocopy"),
+        (
+            "data:/x:rshared",
+            "invalid volume specification: 'data:/x:rshared': invalid mount config for type \"volume\": field \
+             BindOptions must not be specified",
+        ),
+        (
+            "/a:/x:nocopy",
+            "invalid volume specification: '/a:/x:nocopy': invalid mount config for type \"bind\": field VolumeOptions \
+             must not be specified",
+        ),
         (
             "data",
             "invalid volume specification: 'data': invalid mount config for type \"volume\": invalid mount path: 'data' \
@@ -91,7 +99,7 @@ fn long_forms() {
         ),
         ("TYPE=bind,SRC=/a,dst=/b", "bind /a /b rbind"),
         ("type=bind,src=./a,dst=/b,ro", "bind /here/./a /b rbind,rro"),
-        ("type=bind,src=/a,dst=/b,bind-recursive=disabled,ro", "bind /a /b bind,ro"),
+        ("type=bind,src=/a,dst=/b,bind-recursive=disabled,ro", "bind /a /b bind,ro,rprivate"),
         ("type=bind,src=/a,dst=/b,bind-recursive=writable,ro", "bind /a /b rbind,ro"),
         ("type=bind,src=/a,dst=/b,bind-propagation=rshared", "bind /a /b rbind,rshared"),
         (
@@ -111,8 +119,8 @@ fn long_forms_that_docker_refuses() {
         ("type=volume,src=data", "target is required"),
         ("type=bind,dst=/x", "invalid mount config for type \"bind\": field Source must not be empty"),
         ("type=tmpfs,src=x,dst=/x", "invalid mount config for type \"tmpfs\": field Source must not be specified"),
-        ("type=frob,dst=/x", "mount type unknown: \"frob\""),
-        ("dst=/x,frob=1", "unknown option 'frob' in 'frob=1'"),
+        ("type=frob,dst=/x", "invalid mount config for type \"frob\": mount type unknown"),
+        ("dst=/x,frob=1", "unexpected key 'frob' in 'frob=1'"),
         ("dst=/x,frob", "invalid field 'frob' must be a key=value pair"),
         ("dst=/x, ro", "invalid option ' ro': option should not have whitespace"),
         ("dst=/x,bind-propagation=shared", "cannot mix 'bind-*' options with mount type 'volume'"),
@@ -151,4 +159,24 @@ fn the_other_flags() {
     }
     let twice = [volume("/x", here(), String::new()).unwrap(), tmpfs("/x/", String::new()).unwrap()];
     assert_eq!(check_duplicates(&twice).unwrap_err().to_string(), "Duplicate mount point: /x");
+}
+
+#[test]
+fn modes_are_shown_as_docker_shows_them() {
+    let cases = [
+        ("-v /t", true, ""),
+        ("-v data:/data", true, "z"),
+        ("-v data:/data:ro,nocopy", true, "ro,nocopy"),
+        ("-v /a:/b", false, ""),
+        ("-v /a:/b:rw", false, "rw"),
+        ("--mount src=data,dst=/data,readonly", true, "z"),
+        ("--mount type=bind,src=/a,dst=/b,readonly", false, ""),
+        ("--volumes-from c1:ro", true, ""),
+        ("--image-volume /db", true, ""),
+        ("mounts[3]", true, "z"),
+    ];
+    for (place, is_volume, mode) in cases {
+        assert_eq!(shown_mode(place, is_volume, false).as_deref(), Some(mode), "{place}");
+    }
+    assert_eq!(shown_mode("mounts[3]", false, true).as_deref(), Some("ro"));
 }
