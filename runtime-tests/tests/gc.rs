@@ -58,3 +58,36 @@ fn a_create_under_way_is_left_alone() {
     assert_eq!(case.status(), "created");
     assert_eq!(case.users("data"), [case.id.as_str()]);
 }
+
+/// A parent cgroup that a killed `create` made and had not marked yet is removed by whoever leaves it last.
+#[test]
+fn the_parent_cgroup_of_a_killed_create_goes_with_the_last_container_in_it() {
+    needs!(Rvol);
+    needs_machine!(Command::new("strace").arg("-V").output().is_ok(), "no strace");
+    let mut case = Case::new();
+    let parent = format!("/{}-parent", case.token);
+    case.pause().set("/linux/cgroupsPath", format!("{parent}/a").into());
+    case.write_config();
+    let command = case.bundle_command("create", &[]);
+    let out = case.finish(traced(&command, &["-e", "inject=fsetxattr:signal=KILL:when=1"], "/dev/null"));
+    assert_eq!(out.code(), 137, "{out}");
+    assert!(!cgroups_named(&parent).is_empty(), "it has made the parent");
+    let other = case.other_id("b");
+    let command = case.other("create", &other, &[]);
+    let config = case.dir.join(format!("bundle-{other}/config.json"));
+    let text =
+        fs::read_to_string(&config).expect("read").replace(&format!("/{}-{other}", case.token), &format!("{parent}/b"));
+    fs::write(&config, text).expect("write");
+    case.finish(command).ok();
+    assert_eq!(case.invoke(&["gc"]).ok().stdout, format!("{}\n", case.id));
+    assert!(!cgroups_named(&parent).is_empty(), "the other container is in it");
+    case.invoke(&["delete", "--force", &other]).ok();
+    assert_eq!(cgroups_named(&parent), [""; 0]);
+}
+
+/// The directories of a cgroup in all hierarchies.
+fn cgroups_named(path: &str) -> Vec<String> {
+    let mounts = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let places = mounts.chain(["/sys/fs/cgroup".into()]).map(|mount| format!("{}{path}", mount.display()));
+    places.filter(|place| fs::metadata(place).is_ok()).collect()
+}

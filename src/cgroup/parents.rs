@@ -34,7 +34,7 @@ pub fn make(group: &Group, version: Version, missing: usize, mut tell: impl FnMu
             Ok(()) => {
                 tell(path[level - 1].to_path_buf());
                 if level > 1 {
-                    claim(group, version, path[level - 1])?;
+                    claim(group.root(), version, path[level - 1])?;
                 }
                 level -= 1;
             }
@@ -51,9 +51,9 @@ pub fn make(group: &Group, version: Version, missing: usize, mut tell: impl FnMu
 
 /// Marks a directory that has just been made. Where attributes cannot be set it is not marked, and stays if others are in
 /// it when its maker leaves.
-fn claim(group: &Group, version: Version, path: &Path) -> Result<()> {
+fn claim(root: BorrowedFd, version: Version, path: &Path) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let marked = openat(group.root(), path, flags, Mode::empty())
+    let marked = openat(root, path, flags, Mode::empty())
         .and_then(|directory| Inode::Open(directory.as_fd()).set_xattr(mark(version), b""));
     match marked {
         // Gone: taken away again, and about to be made anew.
@@ -72,6 +72,9 @@ pub fn remove(mounts: BorrowedFd, directory: &str, version: Version, path: &Path
         }
         match unlinkat(mounts, &parent, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
+            // Another container is in it: then that one removes it, and knows it by the mark. Its maker may have been
+            // killed before it set that.
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) if index < made => return claim(mounts, version, &parent),
             // Somebody is in it, or it is not to be written.
             Err(_) => return Ok(()),
         }
