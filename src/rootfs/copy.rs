@@ -48,6 +48,15 @@ pub type Watch<'a> = &'a mut dyn FnMut(&Copied);
 /// How many levels of directories are open at a time, two fds each; above, they are reopened on the way back.
 const OPEN_LEVELS: usize = 64;
 
+/// How many levels of directories a tree may have.
+const DEPTH: usize = 4096;
+/// How many bytes of memory the names of subdirectories may take that were found and not copied yet.
+const WAITING: usize = 64 << 20;
+/// How many bytes of memory the paths of files with several names may take.
+pub const LINKS: usize = 256 << 20;
+/// How many attributes that were left out are listed.
+const NOTES: usize = 100;
+
 /// Copies what is in the directory `from` into the directory `to`, which may be O_PATH fds. `to` should be empty: a name
 /// that is taken is an error. Mounts below `from` are copied as what they show.
 ///
@@ -106,7 +115,7 @@ pub fn copy_tree_watched(from: BorrowedFd, to: BorrowedFd, top: Top, owners: Own
     let root = to.try_clone().call(|| "dup the destination".into())?;
     let stat = owners.of(fstat(&from).call(|| "fstat the source".into())?);
     let (links, method, done) = (HashMap::new(), Method::default(), Copied::default());
-    let copy = Copy { root, links, path: PathBuf::new(), method, owners, newborn: None, done };
+    let copy = Copy { root, links, kept: 0, waiting: 0, path: PathBuf::new(), method, owners, newborn: None, done };
     copy.run(Level::new(from, to, stat)?, top, watch)
 }
 
@@ -157,12 +166,27 @@ impl Level {
     }
 }
 
+/// The first name of a file with several.
+struct First {
+    path: PathBuf,
+    /// How many names are still to come, as far as all of them are in the tree.
+    missing: libc::nlink_t,
+}
+
+/// The memory that a name or path takes.
+fn cost(bytes: usize) -> usize {
+    bytes + 48
+}
+
 /// A copy under way.
 struct Copy<'o> {
     /// The destination's top: hard links start from here.
     root: OwnedFd,
     /// Where a file with several names was copied to, below `root`.
-    links: HashMap<(libc::dev_t, libc::ino_t), PathBuf>,
+    links: HashMap<(libc::dev_t, libc::ino_t), First>,
+    /// The memory that `links` takes, and that names of subdirectories take, in bytes.
+    kept: usize,
+    waiting: usize,
     /// Where we are below the top.
     path: PathBuf,
     method: Method,
@@ -178,10 +202,12 @@ impl Copy<'_> {
         self.fill(&mut levels[0], watch)?;
         while let Some(level) = levels.last_mut() {
             if let Some(name) = level.rest.pop() {
+                self.waiting -= cost(name.count_bytes());
                 self.path.push(OsStr::from_bytes(name.to_bytes()));
                 let mut below = self.descend(level, &name)?;
                 self.fill(&mut below, watch)?;
                 levels.push(below);
+                ensure!(levels.len() <= DEPTH, "{}: more than {DEPTH} levels of directories", self.shown(None));
                 if let Some(high) = levels.len().checked_sub(OPEN_LEVELS + 1) {
                     levels[high].open = None;
                 }
@@ -229,6 +255,12 @@ impl Copy<'_> {
                 None => is_directory(from.as_fd(), name).with_context(|| self.shown(Some(name)))?,
             };
             if directory {
+                self.waiting += cost(name.count_bytes());
+                ensure!(
+                    self.waiting <= WAITING,
+                    "{}: the names of subdirectories take more than {WAITING} bytes of memory",
+                    self.shown(None)
+                );
                 level.rest.push(name.to_owned());
                 continue;
             }
@@ -300,12 +332,20 @@ impl Copy<'_> {
             return Ok(false);
         }
         let id = (stat.st_dev, stat.st_ino);
-        let Some(first) = self.links.get(&id) else {
-            self.links.insert(id, self.path.join(OsStr::from_bytes(name.to_bytes())));
+        let Some(first) = self.links.get_mut(&id) else {
+            let path = self.path.join(OsStr::from_bytes(name.to_bytes()));
+            self.kept += cost(path.as_os_str().len());
+            ensure!(self.kept <= LINKS, "the paths of files with several names take more than {LINKS} bytes of memory");
+            self.links.insert(id, First { path, missing: stat.st_nlink - 1 });
             return Ok(false);
         };
-        let (parent, first) = open_deep(self.root.as_fd(), first)?;
-        linkat(&parent, first, to, name, AtFlags::empty()).call(|| "linkat".into())?;
+        let (parent, source) = open_deep(self.root.as_fd(), &first.path)?;
+        linkat(&parent, source, to, name, AtFlags::empty()).call(|| "linkat".into())?;
+        first.missing -= 1;
+        if first.missing == 0 {
+            self.kept -= cost(first.path.as_os_str().len());
+            self.links.remove(&id);
+        }
         Ok(true)
     }
 
@@ -317,7 +357,12 @@ impl Copy<'_> {
 
     fn note(&mut self, left_out: Vec<CString>, name: &CStr) {
         let shown = |attribute: CString| format!("{}: {}", self.shown(Some(name)), attribute.to_string_lossy());
-        let notes: Vec<String> = left_out.into_iter().map(shown).collect();
+        let room = (NOTES + 1).saturating_sub(self.done.left_out.len());
+        let mut notes: Vec<String> = left_out.into_iter().take(room).map(shown).collect();
+        if !notes.is_empty() && self.done.left_out.len() + notes.len() > NOTES {
+            notes.pop();
+            notes.push(format!("and other attributes, after {NOTES} of them"));
+        }
         self.done.left_out.extend(notes);
     }
 

@@ -294,7 +294,12 @@ pub fn prune_one(context: &Context, name: &str) -> Result<Option<u64>> {
     if !volume.users()?.is_empty() {
         return Ok(None);
     }
-    let size = volume.size()?;
+    volume.data()?;
+    let size = volume.size().unwrap_or_else(|error| {
+        // A container can make a tree that is too deep to be measured. It must not keep the volume from being removed.
+        log::warn(format_args!("{error:#}; it is removed all the same, and counts for 0 bytes"));
+        0
+    });
     volume.remove(&store).with_context(|| format!("remove {name}"))?;
     Ok(Some(size))
 }

@@ -402,7 +402,7 @@ impl Entry {
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = match openat(self.dir(), name, flags, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
             result => result.call(|| format!("open {name} of container {}", self.id))?,

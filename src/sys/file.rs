@@ -32,9 +32,10 @@ pub fn send_data(from: BorrowedFd, to: BorrowedFd, length: usize) -> nix::Result
 }
 
 /// The content of a small file that is written at once: a regular file, or one of procfs that a single read(2) gives
-/// whole. One call where it is shorter than 4 KiB.
+/// whole. One call where it is shorter than 4 KiB; EFBIG where it is longer than 16 MiB.
 pub fn read_small(file: BorrowedFd) -> nix::Result<Vec<u8>> {
     const STEP: usize = 4096;
+    const LARGEST: usize = 16 << 20;
     let mut content = Vec::new();
     loop {
         let mut buffer = [0u8; STEP];
@@ -45,6 +46,9 @@ pub fn read_small(file: BorrowedFd) -> nix::Result<Vec<u8>> {
                 content.extend_from_slice(&buffer[..length]);
                 if length < STEP {
                     return Ok(content);
+                }
+                if content.len() > LARGEST {
+                    return Err(Errno::EFBIG);
                 }
             }
         }

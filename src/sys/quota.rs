@@ -83,6 +83,14 @@ pub fn set_project(dir: BorrowedFd, project: u32) -> nix::Result<()> {
     unsafe { ioctl::fs_set_xattr(dir.as_raw_fd(), &attributes) }.map(drop)
 }
 
+/// The project that a directory belongs to.
+pub fn project(dir: BorrowedFd) -> nix::Result<u32> {
+    let mut attributes = FsXattr::default();
+    // SAFETY: the kernel fills a struct of this size and layout.
+    unsafe { ioctl::fs_get_xattr(dir.as_raw_fd(), &mut attributes) }?;
+    Ok(attributes.projid)
+}
+
 /// The project's usage of the filesystem that `fd` is on; ENOENT where there is no such project, ESRCH or ENOSYS without
 /// project quotas.
 pub fn usage(fd: BorrowedFd, project: u32) -> nix::Result<Usage> {

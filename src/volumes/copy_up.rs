@@ -1,73 +1,71 @@
-//! Copy-up: what the image has at the mount point goes into an empty volume, whole or not at all.
+//! Copy-up: the image's files at the mount point are copied into an empty volume, completely or not at all.
 //!
-//! The copy is made in a directory beside the data (`_staging`). When it is complete a rename makes it `_staged`: from
-//! there on it counts, and whoever has the volume locked next finishes it, should we be killed. Its entries are then
-//! moved into the data one by one, and the directory's own attributes follow. All under the volume's lock: nobody mounts
-//! a volume in between.
+//! Nothing in `_data` is read as a note of ours: a container writes there, and would command us. The copy is made beside
+//! `_data`, in `_staging`. When it is complete, a rename makes it `_staged`. From then on it counts: if we are killed,
+//! the next command that locks the volume finishes it. `_staged` has
+//!
+//! - `tree`: the copied files that are not in the data yet. They are renamed into the data one by one;
+//! - `merging`: the same where rename(2) cannot reach the data (EXDEV: another filesystem is mounted there). It is
+//!   copied a second time. After a crash, what was copied of it is removed from the data and copied again;
+//! - `top`: a directory with the attributes that the data's directory is to have;
+//! - `into`: the subpath of the data that the copy is for.
+//!
+//! All of this happens under the volume's lock, so no container gets the volume in between.
 
+use super::hold::resolve_subpath;
 use super::store::{Durable, make_dir};
 use super::tree;
 use super::volume::Volume;
 use crate::plan::volume::CopyUp;
-use crate::rootfs::copy::{Copied, Owners, Top, copy_attributes, copy_tree_watched};
-use crate::sys::{Call, Errno, errno_of};
+use crate::rootfs::copy::{Copied, Owners, Top, copy_attributes, copy_tree, copy_tree_watched};
+use crate::sys::{Call, Errno, quota};
 use anyhow::{Context, Result};
-use nix::fcntl::{RenameFlags, renameat, renameat2};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, mkdirat};
 use std::ffi::CStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const STAGING: &CStr = c"_staging";
 const STAGED: &CStr = c"_staged";
-/// The same inside the data, where that is a filesystem of its own.
-const INNER_STAGING: &CStr = c".rvol-staging";
-const INNER_STAGED: &CStr = c".rvol-staged";
 
-/// Where a copy is prepared.
-struct Stage<'a> {
-    parent: BorrowedFd<'a>,
-    staging: &'static CStr,
-    staged: &'static CStr,
-}
-
-/// In the stage: the copy, a directory that keeps the attributes of its top (which change as the copy is moved away), and
-/// the path below the data that it is for.
+/// In the stage; see the head of this file.
 const TREE: &CStr = c"tree";
+const MERGING: &CStr = c"merging";
+const MERGED: &CStr = c"merged";
 const ATTRIBUTES: &CStr = c"top";
 const INTO: &str = "into";
 
-/// Whether a name in the data is this module's and no content.
-fn is_stage(name: &CStr) -> bool {
-    name == INNER_STAGING || name == INNER_STAGED
-}
+/// Version 0.1 staged a copy in here, inside the data, where the data was a filesystem of its own or had a quota.
+const OLD_STAGES: [&CStr; 2] = [c".rvol-staging", c".rvol-staged"];
+
+/// How many names of a directory are in memory at a time.
+const NAMES: usize = 16_384;
 
 /// Finishes or removes what a killed command left in a volume that is locked.
 pub(super) fn recover(volume: &Volume, data: BorrowedFd) -> Result<()> {
-    for stage in [beside(volume), inside(data)] {
-        match tree::open_dir(stage.parent, stage.staged) {
-            Ok(_) => finish(&stage, data).context("finish a copy-up that was interrupted")?,
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno).call(|| "open _staged".into()),
-        }
-        // Mostly not there, which this finds out with one call.
-        tree::remove(stage.parent, stage.staging).context("remove a copy-up that was interrupted")?;
+    match tree::open_dir(volume.dir(), STAGED) {
+        Ok(_) => finish(volume, data).context("finish a copy-up that was interrupted")?,
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno).call(|| "open _staged".into()),
+    }
+    // Mostly not there, which this finds out with one call.
+    tree::remove(volume.dir(), STAGING).context("remove a copy-up that was interrupted")
+}
+
+/// Removes an interrupted copy-up of version 0.1 from the data, without reading it: a container may have forged it.
+pub(super) fn remove_old_stages(data: BorrowedFd) -> Result<()> {
+    for name in OLD_STAGES {
+        tree::remove(data, name).context("remove a copy-up of version 0.1 that was interrupted")?;
     }
     Ok(())
 }
 
-fn beside(volume: &Volume) -> Stage<'_> {
-    Stage { parent: volume.dir(), staging: STAGING, staged: STAGED }
-}
-
-fn inside(data: BorrowedFd<'_>) -> Stage<'_> {
-    Stage { parent: data, staging: INNER_STAGING, staged: INNER_STAGED }
-}
-
 /// Whether the volume (or the part of it that is asked for) has nothing in it yet.
 pub(super) fn is_empty(dir: BorrowedFd) -> Result<bool> {
-    tree::is_empty(dir, is_stage).call(|| "read the volume".into())
+    tree::is_empty(dir).call(|| "read the volume".into())
 }
 
 /// What is to be copied where.
@@ -81,7 +79,7 @@ pub struct Job<'a> {
     pub image: BorrowedFd<'a>,
     pub mode: CopyUp,
     pub owners: Owners<'a>,
-    /// A quota counts what is in the data: rename(2) takes no directory from one quota's project into another's (EXDEV).
+    /// A quota counts what is in the data.
     pub limited: bool,
     pub durable: Durable,
 }
@@ -95,33 +93,30 @@ pub fn fill(volume: &Volume, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Resul
         CopyUp::Always | CopyUp::Once => {}
     }
     // The common case of a new directory without content needs no stage.
-    if tree::is_empty(image, |_| false).call(|| "read the image's directory".into())? {
+    if tree::is_empty(image).call(|| "read the image's directory".into())? {
         return copy_attributes(image, into, owners).map(|()| Copied::default());
     }
-    let same = |a: BorrowedFd, b: BorrowedFd| -> nix::Result<bool> { Ok(fstat(a)?.st_dev == fstat(b)?.st_dev) };
-    let renames = !job.limited && same(volume.dir(), into).call(|| "fstat".into())?;
-    let stage = if renames { beside(volume) } else { inside(data) };
-    match stage_copy(&stage, job, watch) {
-        Ok(copied) => finish(&stage, data).map(|()| copied),
+    match stage_copy(volume, job, watch) {
+        Ok(copied) => finish(volume, data).map(|()| copied),
         Err(error) => {
-            // Not with `?`: the first error is the one that tells (ENOSPC, mostly); what stays is swept next time.
-            let _ = tree::remove(stage.parent, stage.staging);
+            // The first error is the one to report (ENOSPC, mostly). `recover` removes what this cannot.
+            let _ = tree::remove(volume.dir(), STAGING);
             Err(error)
         }
     }
 }
 
-fn stage_copy(stage: &Stage, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
-    let name = stage.staging.to_string_lossy();
-    let dir = make_dir(stage.parent, &name, 0o700)?;
+fn stage_copy(volume: &Volume, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Result<Copied> {
+    let dir = make_dir(volume.dir(), &STAGING.to_string_lossy(), 0o700)?;
     mkdirat(&dir, TREE, Mode::S_IRWXU).call(|| "mkdir the copy".into())?;
     let tree = tree::open_dir(dir.as_fd(), TREE).call(|| "open the copy".into())?;
+    if job.limited {
+        // The quota counts the copy from the start, and rename(2) takes no file from one project into another (EXDEV).
+        let project = quota::project(job.data).call(|| "ioctl FS_IOC_FSGETXATTR".into())?;
+        quota::set_project(tree.as_fd(), project).call(|| "ioctl FS_IOC_FSSETXATTR".into())?;
+    }
     if let Some(subpath) = job.subpath {
-        use nix::fcntl::{OFlag, openat};
-        use std::os::unix::ffi::OsStrExt;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let file = openat(&dir, INTO, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "note the subpath".into())?;
-        std::fs::File::from(file).write_all(subpath.as_os_str().as_bytes()).call(|| "note the subpath".into())?;
+        note_subpath(dir.as_fd(), subpath)?;
     }
     let copied = copy_tree_watched(job.image, tree.as_fd(), Top::Keep, job.owners, watch)?;
     let top = make_dir(dir.as_fd(), &ATTRIBUTES.to_string_lossy(), 0o700)?;
@@ -130,67 +125,129 @@ fn stage_copy(stage: &Stage, job: &Job, watch: &mut dyn FnMut(&Copied)) -> Resul
         // From the rename on nobody copies again: what a power failure leaves of the files has to be all of them.
         tree::sync(dir.as_fd())?;
     }
-    renameat(stage.parent, stage.staging, stage.parent, stage.staged).call(|| "rename the copy".into())?;
+    renameat(volume.dir(), STAGING, volume.dir(), STAGED).call(|| "rename the copy".into())?;
     Ok(copied)
 }
 
 /// Moves a complete copy into the data. Does as much as is left to do.
-fn finish(stage: &Stage, data: BorrowedFd) -> Result<()> {
-    let dir = tree::open_dir(stage.parent, stage.staged).call(|| "open the copy".into())?;
-    let into = match subpath_of(dir.as_fd())? {
-        Some(path) => match super::hold::open_subpath(data, &path) {
-            // Taken away since: there is nothing to finish.
-            Err(error) if errno_of(&error) == Some(Errno::ENOENT) => return tree::remove(stage.parent, stage.staged),
-            into => into?,
-        },
-        None => tree::open_dir(data, c".").call(|| "open the data".into())?,
+fn finish(volume: &Volume, data: BorrowedFd) -> Result<()> {
+    let stage = tree::open_dir(volume.dir(), STAGED).call(|| "open the copy".into())?;
+    let stage = stage.as_fd();
+    let subpath = subpath_of(stage)?;
+    let into = match resolve_subpath(data, subpath.as_deref().unwrap_or(Path::new("."))) {
+        Ok(path) => tree::open_dir(path.as_fd(), c"."),
+        Err(errno) => Err(errno),
     };
-    match tree::open_dir(dir.as_fd(), TREE) {
-        Ok(copy) => {
-            for (name, _) in tree::entries(copy.as_fd()).call(|| "read the copy".into())? {
-                match renameat2(&copy, name.as_c_str(), &into, name.as_c_str(), RenameFlags::RENAME_NOREPLACE) {
-                    // Somebody who has the volume already was first, with a file of that name.
-                    Ok(()) | Err(Errno::EEXIST) => {}
-                    // A filesystem without the flag; the directory was empty.
-                    Err(Errno::EINVAL) => renameat(&copy, name.as_c_str(), &into, name.as_c_str())
-                        .call(|| format!("rename {}", name.to_string_lossy()))?,
-                    Err(errno) => return Err(errno).call(|| format!("rename {}", name.to_string_lossy())),
-                }
-            }
-            let top = tree::open_dir(dir.as_fd(), ATTRIBUTES).call(|| "open the copy's attributes".into())?;
-            copy_attributes(top.as_fd(), into.as_fd(), Owners::default())?;
+    let into = match into {
+        // A container that has the volume has removed the directory since, or put something else there: there is
+        // nothing to finish.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return tree::remove(volume.dir(), STAGED),
+        into => into.call(|| "open the data".into())?,
+    };
+    if let Err(error) = move_in(stage, into.as_fd()) {
+        if exists(stage, MERGING)? {
+            // Left as it is, every later user of the volume would meet the same error (ENOSPC, mostly).
+            let undone = clear_merge(stage, into.as_fd()).and_then(|()| tree::remove(volume.dir(), STAGED));
+            undone.with_context(|| format!("{error:#}; to undo that"))?;
         }
-        // Killed while what was left of the stage was removed.
-        Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(errno).call(|| "open the copy".into()),
+        return Err(error);
     }
-    let times = fstat(&into).call(|| "fstat".into())?;
-    // First, since it is what says that there is something left to do; without the rest, it could not be done.
-    tree::remove(dir.as_fd(), TREE)?;
-    tree::remove(stage.parent, stage.staged)?;
-    if stage.staged == INNER_STAGED {
-        restore_times(into.as_fd(), &times)?;
-    }
-    Ok(())
+    tree::remove(volume.dir(), STAGED)
 }
 
-/// Removing the stage from within the directory has changed its times.
-fn restore_times(dir: BorrowedFd, stat: &nix::sys::stat::FileStat) -> Result<()> {
-    use nix::sys::time::TimeSpec;
-    let (atime, mtime) =
-        (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec));
-    nix::sys::stat::futimens(dir, &atime, &mtime).call(|| "futimens".into())
+/// Brings the staged files into the data, by rename or by a second copy, then the attributes of the top.
+fn move_in(stage: BorrowedFd, into: BorrowedFd) -> Result<()> {
+    if exists(stage, MERGING)? {
+        // Somebody was killed while he copied.
+        clear_merge(stage, into)?;
+        return merge(stage, into);
+    }
+    let copy = match tree::open_dir(stage, TREE) {
+        // Killed while what was left of the stage was removed.
+        Err(Errno::ENOENT) => return Ok(()),
+        copy => copy.call(|| "open the copy".into())?,
+    };
+    if rename_all(copy.as_fd(), into)? == Renamed::OtherFilesystem {
+        renameat(stage, TREE, stage, MERGING).call(|| "rename the copy".into())?;
+        return merge(stage, into);
+    }
+    apply_top(stage, into)?;
+    // First: this is what says that there is something left to do, and without the rest it could not be done.
+    tree::remove(stage, TREE)
+}
+
+#[derive(PartialEq, Eq)]
+enum Renamed {
+    All,
+    OtherFilesystem,
+}
+
+/// Renames the staged files into the data. A file of a container that has the volume already stays.
+fn rename_all(copy: BorrowedFd, into: BorrowedFd) -> Result<Renamed> {
+    loop {
+        let names = tree::some_entries(copy, NAMES).call(|| "read the copy".into())?;
+        if names.is_empty() {
+            return Ok(Renamed::All);
+        }
+        for (name, _) in names {
+            let name = name.as_c_str();
+            let what = || format!("rename {}", name.to_string_lossy());
+            match renameat2(copy, name, into, name, RenameFlags::RENAME_NOREPLACE) {
+                Ok(()) => {}
+                Err(Errno::EEXIST) => tree::remove(copy, name)?,
+                Err(Errno::EXDEV) => return Ok(Renamed::OtherFilesystem),
+                // A filesystem without the flag; the directory was empty.
+                Err(Errno::EINVAL) => renameat(copy, name, into, name).call(what)?,
+                Err(errno) => return Err(errno).call(what),
+            }
+        }
+    }
+}
+
+/// Copies the staged files into the data, which is on another filesystem, and marks the stage as done.
+fn merge(stage: BorrowedFd, into: BorrowedFd) -> Result<()> {
+    let copy = tree::open_dir(stage, MERGING).call(|| "open the copy".into())?;
+    copy_tree(copy.as_fd(), into, Top::Keep)?;
+    apply_top(stage, into)?;
+    tree::sync(into)?;
+    // At once: with a half removed `merging`, the next command would copy only that half again.
+    renameat(stage, MERGING, stage, MERGED).call(|| "rename the copy".into())
+}
+
+/// Removes from the data what a merge that was not completed has put there.
+fn clear_merge(stage: BorrowedFd, into: BorrowedFd) -> Result<()> {
+    let copy = tree::open_dir(stage, MERGING).call(|| "open the copy".into())?;
+    tree::each_entry(copy.as_fd(), &mut |name| tree::remove(into, name))
+}
+
+fn exists(stage: BorrowedFd, name: &CStr) -> Result<bool> {
+    match tree::open_dir(stage, name) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno).call(|| format!("open {}", name.to_string_lossy())),
+    }
+}
+
+fn apply_top(stage: BorrowedFd, into: BorrowedFd) -> Result<()> {
+    let top = tree::open_dir(stage, ATTRIBUTES).call(|| "open the copy's attributes".into())?;
+    copy_attributes(top.as_fd(), into, Owners::default())
+}
+
+fn note_subpath(stage: BorrowedFd, subpath: &Path) -> Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(stage, INTO, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "note the subpath".into())?;
+    std::fs::File::from(file).write_all(subpath.as_os_str().as_bytes()).call(|| "note the subpath".into())
 }
 
 fn subpath_of(stage: BorrowedFd) -> Result<Option<PathBuf>> {
-    use nix::fcntl::{OFlag, openat};
-    use std::io::Read;
-    use std::os::unix::ffi::OsStringExt;
-    let file = match openat(stage, INTO, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match openat(stage, INTO, flags, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(None),
         file => file.call(|| "open the noted subpath".into())?,
     };
     let mut path = Vec::new();
-    std::fs::File::from(file).read_to_end(&mut path).call(|| "read the noted subpath".into())?;
+    // No longer path could have been resolved when it was noted.
+    let mut file = std::fs::File::from(file).take(libc::PATH_MAX as u64);
+    file.read_to_end(&mut path).call(|| "read the noted subpath".into())?;
     Ok(Some(std::ffi::OsString::from_vec(path).into()))
 }

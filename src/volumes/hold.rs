@@ -61,11 +61,12 @@ pub fn take(
     image: BorrowedFd,
     watch: &mut dyn FnMut(&Copied),
 ) -> Result<Taken> {
-    let (volume, metadata) = find_or_make(store, wish, holder)?;
+    let (volume, mut metadata) = find_or_make(store, wish, holder)?;
     volume.hold(holder)?;
     let Source { data, mut path } = driver::attach(&volume, &metadata, holder)?;
     if metadata.has_own_data() {
-        copy_up::recover(&volume, data.as_fd())?;
+        volume.settle(data.as_fd(), &metadata)?;
+        metadata.notes_beside = true;
     }
     let into = match &wish.volume.subpath {
         Some(subpath) => open_subpath(data.as_fd(), subpath).with_context(|| format!("volume {}", wish.name))?,
@@ -173,7 +174,15 @@ fn is_directory(fd: BorrowedFd) -> Result<bool> {
 }
 
 /// A path inside a volume: beneath its data, through no link (CVE-2017-1002101, CVE-2021-25741).
-pub(super) fn open_subpath(data: BorrowedFd, subpath: &Path) -> Result<OwnedFd> {
+fn open_subpath(data: BorrowedFd, subpath: &Path) -> Result<OwnedFd> {
+    match resolve_subpath(data, subpath) {
+        Err(Errno::ELOOP) => bail!("subpath {}: a symbolic link in a subpath is refused", subpath.display()),
+        opened => opened.call(|| format!("subpath {}", subpath.display())),
+    }
+}
+
+/// As [`open_subpath`]. Only O_PATH: nothing that a container may have put there is really opened.
+pub(super) fn resolve_subpath(data: BorrowedFd, subpath: &Path) -> nix::Result<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
     let mut tries = 0;
@@ -181,8 +190,7 @@ pub(super) fn open_subpath(data: BorrowedFd, subpath: &Path) -> Result<OwnedFd> 
         match openat2(data, subpath, how) {
             // A rename went on at the same time.
             Err(Errno::EAGAIN) if tries < 128 => tries += 1,
-            Err(Errno::ELOOP) => bail!("subpath {}: a symbolic link in a subpath is refused", subpath.display()),
-            opened => return opened.call(|| format!("subpath {}", subpath.display())),
+            opened => return opened,
         }
     }
 }

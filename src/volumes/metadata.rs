@@ -28,6 +28,10 @@ pub struct Metadata {
     /// The image's files were copied in once (`copy=once` does it no second time).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copied: bool,
+    /// Copy-up keeps its notes beside the data, and never inside, where version 0.1 kept them. Version 0.1 drops this
+    /// field when it writes the file, so its notes are looked for again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notes_beside: bool,
 }
 
 impl Metadata {
@@ -49,6 +53,7 @@ impl Metadata {
             created: crate::clock::now(),
             anonymous,
             copied: false,
+            notes_beside: true,
         }
     }
 

@@ -179,15 +179,15 @@ impl Store {
         loop {
             let name = format!("{NEW}{}", random::hex::<8>().call(|| "getrandom".into())?);
             mkdirat(root, name.as_str(), Mode::S_IRWXU).call(|| self.shown("mkdir in"))?;
-            let dir = match tree::open_dir(root, &text(&name)) {
-                // Swept away as a dead one: it was not locked yet.
-                Err(Errno::ENOENT) => continue,
-                dir => dir.call(|| format!("open {name}"))?,
-            };
-            if let Some(lock) = lock(dir, FlockArg::LockExclusiveNonblock).call(|| format!("flock {name}"))?
-                && is_linked(root, &name, &lock)
-            {
-                return Ok((name, lock));
+            match lock_aside(root, &name) {
+                Ok(Some(lock)) => return Ok((name, lock)),
+                // Another command has removed it as a dead one, before it was locked.
+                Ok(None) => {}
+                Err(error) => {
+                    // Empty. Ignored, so that the original error is reported; `gc` finds what stays.
+                    let _ = unlinkat(root, name.as_str(), UnlinkatFlags::RemoveDir);
+                    return Err(error);
+                }
             }
         }
     }
@@ -309,6 +309,16 @@ impl Draft {
     pub fn discard(&self) -> Result<()> {
         tree::remove(self.volume.root(), &text(&self.aside))
     }
+}
+
+/// Locks a directory that was just made; `None` if it is gone.
+fn lock_aside(root: BorrowedFd, name: &str) -> Result<Option<Flock<OwnedFd>>> {
+    let dir = match tree::open_dir(root, &text(name)) {
+        Err(Errno::ENOENT) => return Ok(None),
+        dir => dir.call(|| format!("open {name}"))?,
+    };
+    let lock = lock(dir, FlockArg::LockExclusiveNonblock).call(|| format!("flock {name}"))?;
+    Ok(lock.filter(|lock| is_linked(root, name, lock)))
 }
 
 fn text(name: &str) -> CString {

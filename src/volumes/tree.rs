@@ -1,7 +1,7 @@
 //! File trees by directory fd: removing, measuring, looking whether there is anything.
 
 use super::walk::{shown, walk};
-use crate::sys::{Call, Errno, path};
+use crate::sys::{Call, Errno, path, random};
 use anyhow::Result;
 use nix::dir::{Dir, Type};
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -17,23 +17,71 @@ pub fn open_dir(at: BorrowedFd, name: &CStr) -> nix::Result<OwnedFd> {
     openat(at, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// The names in a directory, without `.` and `..`, each with whether it is a directory.
+/// The names in a directory, without `.` and `..`, each with whether it is a directory. For directories of the store
+/// only: a container may make any number of names in its own.
 pub fn entries(dir: BorrowedFd) -> nix::Result<Vec<(CString, bool)>> {
+    some_entries(dir, usize::MAX)
+}
+
+/// As [`entries`], but at most `limit` of them: the first that the filesystem lists.
+pub fn some_entries(dir: BorrowedFd, limit: usize) -> nix::Result<Vec<(CString, bool)>> {
     let mut entries = Vec::new();
-    for entry in Dir::from_fd(open_dir(dir, c".")?)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let directory = match entry.file_type() {
-            Some(kind) => kind == Type::Directory,
-            None => is_dir(&fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?),
-        };
-        entries.push((name.to_owned(), directory));
-    }
+    let mut stream = Stream::new(dir)?;
+    stream.read(limit, &mut entries)?;
     Ok(entries)
 }
+
+/// A directory that is read in portions, so that its size does not matter.
+pub struct Stream<'d> {
+    dir: BorrowedFd<'d>,
+    stream: nix::dir::OwningIter,
+}
+
+impl<'d> Stream<'d> {
+    pub fn new(dir: BorrowedFd<'d>) -> nix::Result<Stream<'d>> {
+        Ok(Stream { dir, stream: Dir::from_fd(open_dir(dir, c".")?)?.into_iter() })
+    }
+
+    /// Appends at most `limit` of the next names; false at the end of the directory.
+    pub fn read(&mut self, limit: usize, entries: &mut Vec<(CString, bool)>) -> nix::Result<bool> {
+        let mut count = 0;
+        while count < limit {
+            let Some(entry) = self.stream.next() else { return Ok(false) };
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let directory = match entry.file_type() {
+                Some(kind) => kind == Type::Directory,
+                None => match fstatat(self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                    // Removed meanwhile.
+                    Err(Errno::ENOENT) => continue,
+                    stat => is_dir(&stat?),
+                },
+            };
+            entries.push((name.to_owned(), directory));
+            count += 1;
+        }
+        Ok(true)
+    }
+}
+
+/// Shows every name in a directory, without `.` and `..`, to `visit`. The directory is not changed meanwhile.
+pub fn each_entry(dir: BorrowedFd, visit: &mut dyn FnMut(&CStr) -> Result<()>) -> Result<()> {
+    let mut stream = Stream::new(dir).call(|| "open a directory".into())?;
+    loop {
+        let mut entries = Vec::new();
+        let more = stream.read(PORTION, &mut entries).call(|| "read a directory".into())?;
+        entries.iter().try_for_each(|(name, _)| visit(name))?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// How many names of one directory are in memory at a time.
+pub const PORTION: usize = 16_384;
 
 fn is_dir(stat: &nix::sys::stat::FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
@@ -70,24 +118,33 @@ struct Level {
     name: CString,
     /// Subdirectories that are still there.
     rest: Vec<CString>,
+    /// There may be entries that were not read.
+    more: bool,
 }
 
 impl Level {
-    /// Unlinks what is no directory.
     fn enter(dir: OwnedFd, name: CString) -> Result<Level> {
-        let mut rest = Vec::new();
-        for (name, directory) in entries(dir.as_fd()).call(|| "read a directory".into())? {
+        let mut level = Level { dir, name, rest: Vec::new(), more: false };
+        level.read()?;
+        Ok(level)
+    }
+
+    /// Unlinks the next entries that are no directories, and remembers those that are.
+    fn read(&mut self) -> Result<()> {
+        let names = some_entries(self.dir.as_fd(), PORTION).call(|| "read a directory".into())?;
+        self.more = names.len() == PORTION;
+        for (name, directory) in names {
             if directory {
-                rest.push(name);
+                self.rest.push(name);
                 continue;
             }
-            match unlinkat(&dir, name.as_c_str(), UnlinkatFlags::NoRemoveDir) {
+            match unlinkat(&self.dir, name.as_c_str(), UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(Errno::EISDIR) => rest.push(name),
+                Err(Errno::EISDIR) => self.rest.push(name),
                 Err(errno) => return Err(errno).call(|| format!("unlink {}", name.to_string_lossy())),
             }
         }
-        Ok(Level { dir, name, rest })
+        Ok(())
     }
 }
 
@@ -102,6 +159,10 @@ fn empty(top: BorrowedFd) -> Result<()> {
             let depth = levels.len();
             let Some(level) = levels.last_mut() else { break };
             let Some(name) = level.rest.pop() else {
+                if level.more {
+                    level.read()?;
+                    continue;
+                }
                 let done = levels.pop().map(|level| level.name).unwrap_or_default();
                 match levels.last() {
                     Some(parent) => remove_dir(parent.dir.as_fd(), &done).call(|| rmdir(&done))?,
@@ -118,9 +179,7 @@ fn empty(top: BorrowedFd) -> Result<()> {
                 }
                 Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
                     moved += 1;
-                    let up = format!(".rvol-removing-{}-{moved}", std::process::id());
-                    nix::fcntl::renameat(&level.dir, name.as_c_str(), top, up.as_str())
-                        .call(|| format!("rename {up}"))?;
+                    move_up(level.dir.as_fd(), &name, top)?;
                 }
                 Err(errno) => return Err(errno).call(|| rmdir(&name)),
             }
@@ -129,6 +188,12 @@ fn empty(top: BorrowedFd) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Renames a directory into `top`, under a name that no container can have made to be in the way.
+fn move_up(dir: BorrowedFd, name: &CStr, top: BorrowedFd) -> Result<()> {
+    let up = format!(".rvol-removing-{}", random::hex::<16>().call(|| "getrandom".into())?);
+    nix::fcntl::renameat(dir, name, top, up.as_str()).call(|| format!("rename {up}"))
 }
 
 fn rmdir(name: &CStr) -> String {
@@ -152,19 +217,17 @@ fn open_beneath(at: BorrowedFd, name: &CStr) -> nix::Result<OwnedFd> {
     }
 }
 
-/// Whether there is nothing in a directory but `lost+found` and what `ours` says is no content.
-pub fn is_empty(dir: BorrowedFd, ours: impl Fn(&CStr) -> bool) -> nix::Result<bool> {
-    for entry in Dir::from_fd(open_dir(dir, c".")?)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b".." | b"lost+found") && !ours(name) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// Whether there is nothing in a directory but `lost+found`.
+pub fn is_empty(dir: BorrowedFd) -> nix::Result<bool> {
+    let names = some_entries(dir, 2)?;
+    Ok(names.iter().all(|(name, _)| name.as_c_str() == c"lost+found"))
 }
 
+/// How many files with several names [`size`] remembers, 24 bytes each.
+const SEEN: usize = 1_000_000;
+
 /// The bytes of all regular files and links below, each file once whatever its names; what Docker calls a volume's size.
+/// With more than [`SEEN`] files of several names, each further name counts for its share of the file.
 pub fn size(dir: BorrowedFd) -> Result<u64> {
     let mut seen = HashSet::new();
     let mut total = 0;
@@ -173,11 +236,20 @@ pub fn size(dir: BorrowedFd) -> Result<u64> {
             return Ok(());
         }
         match fstatat(found.parent, found.name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) => {
-                total += stat.st_size.max(0) as u64;
+            Ok(stat) => {
+                let (size, id) = (stat.st_size.max(0) as u64, (stat.st_dev, stat.st_ino));
+                total += match stat.st_nlink {
+                    0 | 1 => size,
+                    _ if seen.contains(&id) => 0,
+                    names if seen.len() >= SEEN => size / names,
+                    _ => {
+                        seen.insert(id);
+                        size
+                    }
+                };
             }
-            // Removed meanwhile, or counted.
-            Ok(_) | Err(Errno::ENOENT) => {}
+            // Removed meanwhile.
+            Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno).call(|| format!("stat {}", shown(found.path))),
         }
         Ok(())
@@ -235,10 +307,10 @@ mod tests {
     fn lost_and_found_is_no_content() {
         let dir = tempfile::tempdir().unwrap();
         let fd = open(dir.path());
-        assert!(is_empty(fd.as_fd(), |_| false).unwrap());
+        assert!(is_empty(fd.as_fd()).unwrap());
         fs::create_dir(dir.path().join("lost+found")).unwrap();
-        assert!(is_empty(fd.as_fd(), |_| false).unwrap());
+        assert!(is_empty(fd.as_fd()).unwrap());
         fs::write(dir.path().join(".hidden"), "").unwrap();
-        assert!(!is_empty(fd.as_fd(), |_| false).unwrap());
+        assert!(!is_empty(fd.as_fd()).unwrap());
     }
 }

@@ -1,5 +1,6 @@
 //! One volume's directory: its metadata, who uses it, and its data.
 
+use super::copy_up;
 use super::metadata::{Metadata, VERSION};
 use super::store::{Durable, Store, lock, unlink};
 use super::tree;
@@ -18,6 +19,11 @@ use std::path::{Path, PathBuf};
 pub(super) const DATA: &str = "_data";
 pub(super) const METADATA: &str = "volume.json";
 pub(super) const REFS: &str = "refs";
+
+/// How many references a volume has at most.
+const USERS: usize = 65_536;
+/// The largest of the volume's files, in bytes.
+const RECORD: u64 = 1 << 20;
 
 /// What marks the name of a reference that is a command's own: no container's id can hold it.
 const PIN: char = '@';
@@ -224,8 +230,21 @@ impl Volume {
     /// The directory with the data of a locked volume, when a copy-up that was interrupted has been finished.
     pub fn settled_data(&self) -> Result<OwnedFd> {
         let data = self.data()?;
-        super::copy_up::recover(self, data.as_fd()).with_context(|| format!("volume {}", self.name))?;
+        self.settle(data.as_fd(), &self.metadata()?)?;
         Ok(data)
+    }
+
+    /// Finishes a copy-up that was interrupted.
+    pub(super) fn settle(&self, data: BorrowedFd, metadata: &Metadata) -> Result<()> {
+        let recover = || {
+            if !metadata.notes_beside {
+                copy_up::remove_old_stages(data)?;
+                // From now on the names in the data that version 0.1 used are the containers' own.
+                self.set_metadata(&Metadata { notes_beside: true, ..metadata.clone() })?;
+            }
+            copy_up::recover(self, data)
+        };
+        recover().with_context(|| format!("volume {}", self.name))
     }
 
     /// Waits until the data is on disk.
@@ -261,6 +280,7 @@ impl Volume {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(self.dir(), ASIDE, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| what("create"))?;
         let json = serde_json::to_vec(value).with_context(|| what("serialise"))?;
+        ensure!(json.len() as u64 <= RECORD, "{}: it would be larger than {RECORD} bytes", what("write"));
         let mut file = std::fs::File::from(file);
         file.write_all(&json).call(|| what("write"))?;
         if durable == Durable::Yes {
@@ -276,7 +296,8 @@ impl Volume {
             file => file.call(|| format!("open {name}"))?,
         };
         let mut json = Vec::new();
-        std::fs::File::from(file).take(1 << 20).read_to_end(&mut json).call(|| format!("read {name}"))?;
+        std::fs::File::from(file).take(RECORD + 1).read_to_end(&mut json).call(|| format!("read {name}"))?;
+        ensure!(json.len() as u64 <= RECORD, "{name} is larger than {RECORD} bytes");
         serde_json::from_slice(&json).with_context(|| format!("parse {name}")).map(Some)
     }
 
@@ -299,7 +320,14 @@ impl Volume {
     }
 
     fn ref_names(&self) -> Result<Vec<String>> {
-        let names = tree::entries(self.refs()?.as_fd()).call(|| format!("read {REFS} of volume {}", self.name))?;
+        let names = tree::some_entries(self.refs()?.as_fd(), USERS + 1)
+            .call(|| format!("read {REFS} of volume {}", self.name))?;
+        ensure!(
+            names.len() <= USERS,
+            "volume {} has more than {USERS} references in {}: remove those of containers that are gone with `gc`",
+            self.name,
+            self.store.join(&self.name).join(REFS).display()
+        );
         Ok(names.into_iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Going through a file tree by directory fds, however deep it is, with few of them open at a time.
 
-use super::tree::{entries, open_dir};
+use super::tree::{PORTION, Stream, open_dir};
 use crate::sys::{Call, Errno};
 use anyhow::{Context, Result, ensure};
 use nix::sys::stat::fstat;
@@ -9,6 +9,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How many directories are open at a time; those above are opened again on the way back.
 const OPEN_LEVELS: usize = 64;
+
+/// How many levels of directories a tree may have.
+pub const DEPTH: usize = 4096;
+/// How many bytes of memory the names of subdirectories may take that were found and not entered yet.
+const WAITING: usize = 64 << 20;
 
 /// What was found below the top.
 pub struct Found<'a> {
@@ -32,11 +37,17 @@ struct Level {
 }
 
 /// Shows everything below `top` to `visit`: the files of a directory by name, then its subdirectories by name, each
-/// followed by what is in it. No link is followed; a directory that vanishes meanwhile is left out.
+/// followed by what is in it. In a directory of more than [`PORTION`] entries, only each portion of that many files is in
+/// the order of names. No link is followed; a directory that vanishes meanwhile is left out.
+///
+/// # Errors
+/// Those of `visit`, and a tree that is deeper than [`DEPTH`] or wider than [`WAITING`] allows: a container can make its
+/// tree of any size, and our memory must not grow with it.
 pub fn walk(top: BorrowedFd, visit: &mut dyn FnMut(&Found) -> Result<()>) -> Result<()> {
     let mut path = Vec::new();
     let top = open_dir(top, c".").call(|| "open a directory".into())?;
-    let mut levels = vec![enter(top, &mut path, visit)?];
+    let mut waiting = 0;
+    let mut levels = vec![enter(top, &mut path, &mut waiting, visit)?];
     while let Some(level) = levels.last_mut() {
         let here = level.dir.as_ref().context("a directory was closed too early")?;
         path.truncate(level.length);
@@ -47,13 +58,15 @@ pub fn walk(top: BorrowedFd, visit: &mut dyn FnMut(&Found) -> Result<()>) -> Res
             }
             continue;
         };
+        waiting -= cost(&name);
         push(&mut path, &name);
         let below = match open_dir(here.as_fd(), &name) {
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENOTDIR) => continue,
             below => below.call(|| "open".into()).with_context(|| shown(&path))?,
         };
         visit(&Found { parent: here.as_fd(), name: &name, path: &path, directory: Some(below.as_fd()) })?;
-        levels.push(enter(below, &mut path, visit)?);
+        ensure!(levels.len() < DEPTH, "{}: the tree has more than {DEPTH} levels of directories", shown(&path));
+        levels.push(enter(below, &mut path, &mut waiting, visit)?);
         if let Some(high) = levels.len().checked_sub(OPEN_LEVELS + 1) {
             levels[high].dir = None;
         }
@@ -62,23 +75,48 @@ pub fn walk(top: BorrowedFd, visit: &mut dyn FnMut(&Found) -> Result<()>) -> Res
 }
 
 /// Shows the files of a directory, and remembers its subdirectories.
-fn enter(dir: OwnedFd, path: &mut Vec<u8>, visit: &mut dyn FnMut(&Found) -> Result<()>) -> Result<Level> {
+fn enter(
+    dir: OwnedFd,
+    path: &mut Vec<u8>,
+    waiting: &mut usize,
+    visit: &mut dyn FnMut(&Found) -> Result<()>,
+) -> Result<Level> {
     let length = path.len();
-    let mut entries = entries(dir.as_fd()).call(|| "read a directory".into()).with_context(|| shown(path))?;
-    entries.sort_unstable();
     let mut rest = Vec::new();
-    for (name, directory) in entries {
-        if directory {
-            rest.push(name);
-            continue;
+    let mut stream = Stream::new(dir.as_fd()).call(|| "open a directory".into()).with_context(|| shown(path))?;
+    let mut entries = Vec::new();
+    loop {
+        let more =
+            stream.read(PORTION, &mut entries).call(|| "read a directory".into()).with_context(|| shown(path))?;
+        entries.sort_unstable();
+        for (name, directory) in entries.drain(..) {
+            if directory {
+                *waiting += cost(&name);
+                ensure!(
+                    *waiting <= WAITING,
+                    "{}: the names of subdirectories take more than {WAITING} bytes of memory",
+                    shown(path)
+                );
+                rest.push(name);
+                continue;
+            }
+            push(path, &name);
+            visit(&Found { parent: dir.as_fd(), name: &name, path, directory: None })?;
+            path.truncate(length);
         }
-        push(path, &name);
-        visit(&Found { parent: dir.as_fd(), name: &name, path, directory: None })?;
-        path.truncate(length);
+        if !more {
+            break;
+        }
     }
+    drop(stream);
     // It is taken from the end.
-    rest.reverse();
+    rest.sort_unstable_by(|a, b| b.cmp(a));
     Ok(Level { id: id(dir.as_fd())?, dir: Some(dir), rest, length })
+}
+
+/// The memory that a name takes.
+fn cost(name: &CStr) -> usize {
+    name.count_bytes() + 32
 }
 
 fn reopen(level: &mut Level, below: BorrowedFd) -> Result<()> {

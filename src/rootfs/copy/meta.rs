@@ -2,7 +2,7 @@
 
 use crate::sys::file::Inode;
 use crate::sys::{Call, Errno};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
@@ -95,6 +95,10 @@ impl Attributes {
     }
 }
 
+/// How many bytes the extended attributes of one file may have, names and values together. The kernel allows 64 KiB of
+/// names, each with 64 KiB: some hundred megabytes.
+pub const LARGEST_XATTRS: usize = 1 << 20;
+
 /// All extended attributes of a file, ACLs among them. The names of those that can only be read in another user namespace
 /// are added to `unreadable`.
 pub fn xattrs(file: &Inode, unreadable: &mut Vec<CString>) -> Result<Vec<(CString, Vec<u8>)>> {
@@ -103,6 +107,7 @@ pub fn xattrs(file: &Inode, unreadable: &mut Vec<CString>) -> Result<Vec<(CStrin
         names => names.call(|| "listxattr".into())?,
     };
     let mut found = Vec::new();
+    let mut total = 0;
     for name in names {
         match file.xattr(&name) {
             // Removed meanwhile.
@@ -110,6 +115,8 @@ pub fn xattrs(file: &Inode, unreadable: &mut Vec<CString>) -> Result<Vec<(CStrin
             Err(Errno::EOVERFLOW) if name.as_c_str() == FILE_CAPABILITY => unreadable.push(name),
             value => {
                 let value = value.call(|| "getxattr".into()).with_context(|| name.to_string_lossy().into_owned())?;
+                total += name.count_bytes() + value.len();
+                ensure!(total <= LARGEST_XATTRS, "the extended attributes have more than {LARGEST_XATTRS} bytes");
                 found.push((name, value));
             }
         }

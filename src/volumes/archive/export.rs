@@ -2,11 +2,11 @@
 
 use super::write::Writer;
 use super::{Content, Device, Kind, Member, Watch};
-use crate::rootfs::copy::xattrs;
+use crate::rootfs::copy::{LINKS, xattrs};
 use crate::sys::file::Inode;
 use crate::sys::{Call, Errno};
 use crate::volumes::walk::{Found, shown, walk};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, major, minor};
 use nix::sys::time::TimeSpec;
@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 pub fn export(data: BorrowedFd, out: &mut dyn Write, watch: &mut dyn Watch) -> Result<()> {
     let stat = fstat(data).call(|| "fstat the data".into())?;
     let out = Writer::new(BufWriter::with_capacity(256 << 10, out));
-    let mut export = Export { out, links: HashMap::new(), watch, files: 0, bytes: 0 };
+    let mut export = Export { out, links: HashMap::new(), kept: 0, watch, files: 0, bytes: 0 };
     let top = export.member(b"./".to_vec(), Kind::Directory, &stat, &Inode::Open(data))?;
     export.out.member(&top)?;
     walk(data, &mut |found| export.add(found))?;
@@ -32,6 +32,8 @@ struct Export<'a, W: Write> {
     out: Writer<W>,
     /// Where a file with several names is in the archive.
     links: HashMap<(libc::dev_t, libc::ino_t), Vec<u8>>,
+    /// The memory that `links` takes, in bytes.
+    kept: usize,
     watch: &'a mut dyn Watch,
     files: u64,
     bytes: u64,
@@ -65,6 +67,8 @@ impl<W: Write> Export<'_, W> {
                 let kind = Kind::HardLink(first.clone());
                 return self.out.member(&plain(path, kind, &named));
             }
+            self.kept += path.len() + 48;
+            ensure!(self.kept <= LINKS, "the paths of files with several names take more than {LINKS} bytes of memory");
             self.links.insert(id, path.clone());
         }
         let device = || Device { major: major(named.st_rdev) as u32, minor: minor(named.st_rdev) as u32 };
