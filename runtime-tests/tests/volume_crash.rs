@@ -413,3 +413,54 @@ fn a_running_container_holds_no_lock() {
     case.volume(&["prune", "-af"]).ok();
     assert!(Path::new(&case.data("data")).exists());
 }
+
+/// Where rename(2) cannot reach the data, because another filesystem is mounted there, the copy is made a second time.
+/// Whoever comes after a kill at any step finishes it: into the whole volume, and into a part of it.
+#[test]
+fn a_copy_up_into_another_filesystem_is_finished_after_a_kill() {
+    needs!(Rvol);
+    needs_machine!(has_strace(), "no strace");
+    let mut case = Case::new();
+    let image = case.rootfs().join("data");
+    for name in ["a", "b/c"] {
+        fs::create_dir_all(image.join(name)).expect("mkdir");
+        fs::write(image.join(name).join("file"), name).expect("write");
+    }
+    fs::hard_link(image.join("a/file"), image.join("b/linked")).expect("link");
+    case.script("cat /data/a/file /data/b/c/file /data/b/linked; ls -A /data | wc -l");
+    case.write_config();
+    let (bundle, id) = (case.path("bundle"), case.id.clone());
+    for subpath in [false, true] {
+        let mount = format!("type=volume,src=data,dst=/data{}", if subpath { ",volume-subpath=sub" } else { "" });
+        let words = ["create", "--bundle", &bundle, "--mount", &mount, &id];
+        let data = case.data("data");
+        let kills = at_each_step(
+            &case,
+            &words,
+            || {
+                case.volume(&["create", "data"]).ok();
+                let none = None::<&str>;
+                nix::mount::mount(Some("test"), &data, Some("tmpfs"), nix::mount::MsFlags::empty(), none)
+                    .expect("tmpfs");
+                case.expect_host_mount(&data);
+                if subpath {
+                    fs::create_dir(data.join("sub")).expect("mkdir");
+                }
+            },
+            |step| {
+                let other = case.other_id("b");
+                let seen = case.finish(case.other("run", &other, &["--mount", &mount])).ok();
+                assert_eq!(seen.stdout, "ab/ca2\n", "{step}");
+                let names: Vec<_> = fs::read_dir(&data).expect("list").flatten().map(|e| e.file_name()).collect();
+                assert_eq!(names.len(), if subpath { 1 } else { 2 }, "{step}: {names:?}");
+                case.delete_force().ok();
+                let names: Vec<_> = fs::read_dir(case.volume_root().join("data")).expect("list").flatten().collect();
+                assert!(!names.iter().any(|name| name.file_name().to_string_lossy().starts_with("_stag")), "{step}");
+                nix::mount::umount(&data).expect("umount");
+                case.volume(&["rm", "data"]).ok();
+            },
+        );
+        assert!(kills > 25, "only {kills} kills");
+    }
+    assert_eq!(case.debris(), [""; 0]);
+}
