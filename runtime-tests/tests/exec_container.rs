@@ -257,3 +257,28 @@ fn each_syscall_fails_once() {
     let facts = Facts::of(&case.exec(&["/bin/probe", "facts"]).ok());
     assert_eq!(facts.fds(), [0, 1, 2]);
 }
+
+/// Whichever call is refused first: the kernel has several errors for a namespace or cgroup that is going.
+#[test]
+fn a_container_that_ends_meanwhile_is_named_as_the_reason() {
+    needs!(Rvol);
+    for round in 0..10 {
+        let mut case = Case::new();
+        case.pause().started();
+        let mut running: Vec<_> = (0..2).map(|_| case.start_command(case.exec_command(&[], &["/bin/true"]))).collect();
+        if round % 2 == 1 {
+            std::thread::sleep(std::time::Duration::from_millis(round));
+        }
+        // Without a command of the runtime, which would take its time.
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(case.pid()), nix::sys::signal::Signal::SIGKILL)
+            .expect("kill");
+        running.extend((0..2).map(|_| case.start_command(case.exec_command(&[], &["/bin/true"]))));
+        for exec in running {
+            let outcome = exec.finish();
+            // 137: it had been executed.
+            let told = ["cannot exec in a stopped container", "container does not exist"];
+            let fine = [0, 137].contains(&outcome.code()) || told.iter().any(|text| outcome.stderr.contains(text));
+            assert!(fine, "{outcome:?}");
+        }
+    }
+}
