@@ -294,11 +294,17 @@ fn in_the_uts_namespace_of_another() {
     goes_on_in("uts", &["--uts", "sleep", "1000"], "uts");
 }
 
+/// Criu would be born in it with all that is the host's.
 #[test]
-fn in_the_pid_namespace_of_another() {
-    // A PID 1 that waits for every child.
-    let init = ["sh", "-c", "sleep 1000; exit 1"];
-    goes_on_in("pid", &[&["--pid", "--fork", "--kill-child"][..], &init].concat(), "pid");
+fn the_pid_namespace_of_another_is_refused() {
+    needs!(Rvol);
+    let path = needs_criu!();
+    let mut case = counting();
+    let (_holder, namespace) = holder(&["--pid", "--fork", "--kill-child", "sh", "-c", "sleep 1000; exit 1"], "pid");
+    start_counting(&case, &[]);
+    checkpoint(&case, path, &[]).ok();
+    case.join_namespace("pid", &namespace);
+    restore(&case, path, &[]).fails().says("cannot restore into a pid namespace that exists");
 }
 
 /// A service manager, and a container that says that it is ready when `/data/go` is there.

@@ -156,6 +156,12 @@ fn check_plan(plan: &Plan, args: &RestoreArgs) -> Result<()> {
         namespaces.mount == Namespace::New,
         "linux.namespaces: without a new mount namespace nothing can be restored"
     );
+    // Criu is born in it first, with the host's files and all privileges before the container's neighbours.
+    ensure!(
+        !matches!(namespaces.pid, Namespace::Join(_)),
+        "linux.namespaces: cannot restore into a pid namespace that exists: its processes could take over criu (leave out \
+         the path)"
+    );
     ensure!(namespaces.user == Namespace::Inherit, "linux.namespaces: criu cannot restore into a user namespace");
     ensure!(
         !matches!(namespaces.cgroup, Namespace::Join(_)),
