@@ -42,20 +42,22 @@ pub fn has_failed(error: &anyhow::Error) -> bool {
 }
 
 /// Runs the hooks in order with `state` (JSON) on their stdin; stops at the first that fails.
-pub fn run_all(hooks: &[Hook], state: &[u8]) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run(hook, state))
+///
+/// A hook without `env` in the config gets `env`, or if that is `None` the environment of the caller.
+pub fn run_all(hooks: &[Hook], state: &[u8], env: Option<&[String]>) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run(hook, state, env))
 }
 
 /// Runs the hooks in order; each failure goes to `warn` and the next one runs all the same.
 pub fn run_each(hooks: &[Hook], state: &[u8], warn: &mut dyn FnMut(String)) {
     for hook in hooks {
-        if let Err(error) = run(hook, state) {
+        if let Err(error) = run(hook, state, None) {
             warn(format!("{error:#}"));
         }
     }
 }
 
-fn run(hook: &Hook, state: &[u8]) -> Result<()> {
+fn run(hook: &Hook, state: &[u8], inherited: Option<&[String]>) -> Result<()> {
     let mut input = memory_file("hook-stdin")?;
     input.write_all(state).and_then(|()| input.seek(SeekFrom::Start(0))).context("write the state for a hook")?;
     let mut output = memory_file("hook-output")?;
@@ -70,12 +72,15 @@ fn run(hook: &Hook, state: &[u8]) -> Result<()> {
     if let Some((name, arguments)) = hook.args.split_first() {
         command.arg0(name).args(arguments);
     }
-    command.env_clear().envs(hook.env.iter().filter_map(|e| e.split_once('=')));
+    let env = if hook.inherits_env { inherited } else { Some(hook.env.as_slice()) };
+    if let Some(env) = env {
+        command.env_clear().envs(env.iter().filter_map(|e| e.split_once('=')));
+    }
     let shared = || output.try_clone().context("share the hook's output file");
     command.stdin(Stdio::from(input)).stdout(Stdio::from(shared()?)).stderr(Stdio::from(shared()?));
 
     // A foreground `run` blocks all of them, to read them from a signalfd.
-    process::with_unblocked_signals(&mut command).call(|| "sigprocmask".into())?;
+    process::with_default_signals(&mut command);
 
     let mut child = match command.spawn().call(|| "exec".into()) {
         Ok(child) => child,
@@ -150,6 +155,7 @@ mod tests {
             path: PathBuf::from("/bin/sh"),
             args: vec!["hook".into(), "-c".into(), script.into()],
             env: vec!["A=b=c".into()],
+            inherits_env: false,
             timeout,
         }
     }
@@ -159,19 +165,20 @@ mod tests {
         run(
             &shell("read -r line; test \"$line\" = '{\"id\":\"x\"}' && test \"$A\" = b=c", Some(5)),
             b"{\"id\":\"x\"}\n",
+            None,
         )
         .unwrap();
     }
 
     #[test]
     fn the_output_of_a_failing_hook_is_in_the_error() {
-        let error = run(&shell("echo out; echo err >&2; exit 3", None), b"").unwrap_err();
+        let error = run(&shell("echo out; echo err >&2; exit 3", None), b"", None).unwrap_err();
         assert_eq!(error.to_string(), "hooks.prestart[0] /bin/sh: exit status 3; its output: out | err");
     }
 
     #[test]
     fn a_slow_hook_is_killed() {
-        let error = run(&shell("exec sleep 60", Some(1)), b"").unwrap_err();
+        let error = run(&shell("exec sleep 60", Some(1)), b"", None).unwrap_err();
         assert!(error.to_string().contains("timeout of 1 s"), "{error}");
     }
 
@@ -179,7 +186,7 @@ mod tests {
     fn a_missing_hook_is_named() {
         let mut hook = shell("", None);
         hook.path = "/does/not/exist".into();
-        let error = run(&hook, b"").unwrap_err();
+        let error = run(&hook, b"", None).unwrap_err();
         assert!(error.to_string().contains("/does/not/exist: exec: no such file or directory"), "{error}");
     }
 }

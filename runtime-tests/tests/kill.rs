@@ -165,3 +165,44 @@ fn a_cgroup_that_the_container_froze_itself_is_no_refuge() {
     case.delete_force().ok();
     case.assert_nothing_left();
 }
+
+/// The kernel drops a signal with the default action that is sent to the first process of a pid namespace.
+#[test]
+fn a_created_container_ends_by_every_signal_that_ends_a_process() {
+    needs!(Rvol);
+    for signal in ["TERM", "HUP", "INT", "QUIT", "USR1", "ABRT", "SEGV", "PIPE", "ALRM", "RTMIN+3"] {
+        let mut case = Case::new();
+        case.pause().create().ok();
+        case.kill(signal).ok();
+        case.wait_for_status("stopped");
+        case.start().fails().says("stopped");
+        case.delete().ok();
+        case.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_created_container_outlives_the_signals_that_end_nobody() {
+    let mut case = Case::new();
+    case.pause().create().ok();
+    for signal in ["CHLD", "CONT", "WINCH", "URG"] {
+        case.kill(signal).ok();
+    }
+    assert_eq!(case.status(), "created");
+    case.start().ok();
+    assert_eq!(case.status(), "running");
+}
+
+/// What init handles while it waits has its default action in the container's process.
+#[test]
+fn the_process_inherits_no_handler() {
+    let mut case = Case::new();
+    case.args(&["/bin/probe", "facts"]);
+    let started = case.create_and_start();
+    case.wait_for_status("stopped");
+    let facts: runtime_tests::Value = started.output().trim().parse().expect("facts");
+    let ignored = facts["signals"]["ignored"].as_str().and_then(|text| u64::from_str_radix(text, 16).ok());
+    // The probe itself ignores SIGPIPE, as every Rust program.
+    assert_eq!(ignored.expect("a mask") & !(1 << (libc::SIGPIPE - 1)), 0);
+    assert_eq!(facts["signals"]["blocked"], "0000000000000000");
+}

@@ -340,3 +340,30 @@ fn a_missing_program_is_named() {
     assert!(!std::path::Path::new(&file).exists(), "a pid file of a container that never was");
     case.assert_nothing_left();
 }
+
+/// The pid file is renamed into its place: a device node there would become a file.
+#[test]
+fn a_pid_file_replaces_nothing_but_a_file() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let directory = case.make_dir("directory");
+    let fifo = case.path("fifo");
+    nix::unistd::mkfifo(fifo.as_str(), nix::sys::stat::Mode::S_IRUSR).expect("mkfifo");
+    let link = case.path("link");
+    std::os::unix::fs::symlink(&fifo, &link).expect("symlink");
+    for path in [&directory, &fifo, &link] {
+        case.pause();
+        case.create_with(&["--pid-file", path]).fails().says("--pid-file").says("not a regular file");
+        case.run_with(&["--detach", "--pid-file", path]).fails().says("not a regular file");
+        case.assert_nothing_left();
+    }
+    case.started();
+    for path in [&directory, &fifo, &link] {
+        case.exec_with(&["--pid-file", path], &["/bin/true"]).fails().says("not a regular file");
+    }
+    use std::os::unix::fs::FileTypeExt;
+    assert!(std::fs::metadata(&fifo).expect("stat").file_type().is_fifo());
+    let file = case.make_file("file", "an old one");
+    case.exec_with(&["--pid-file", &file], &["/bin/true"]).ok();
+    assert_ne!(case.read("file"), "an old one");
+}

@@ -340,3 +340,43 @@ fn no_new_privileges_in_both_values() {
     case.unset("/process/noNewPrivileges");
     assert_eq!(case.facts(&[])["no_new_privs"], 0);
 }
+
+/// HOME is looked up with the rights of init: the file may be closed to the container's user.
+#[test]
+fn home_comes_from_a_passwd_that_the_user_cannot_read() {
+    use std::os::unix::fs::PermissionsExt;
+    needs!(Rvol);
+    for (path, mode) in [("etc/passwd", 0o600), ("etc", 0o700)] {
+        let mut case = Case::new();
+        let path = case.rootfs().join(path);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        case.set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+        assert_eq!(case.facts(&[]).env("HOME"), Some("/home/user"), "{}", path.display());
+        case.started();
+        assert_eq!(case.exec_facts(&[], &[]).env("HOME"), Some("/home/user"), "{}", path.display());
+    }
+}
+
+#[test]
+fn home_comes_from_an_entry_behind_much_else() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let mut passwd = "x:x:7:7::/x:/bin/sh\n".repeat(1 << 20);
+    passwd.push_str(&"y".repeat(200_000));
+    passwd.push_str("\nlast:x:4711:4711::/home/last:/bin/sh\n");
+    std::fs::write(case.rootfs().join("etc/passwd"), passwd).expect("write");
+    case.set("/process/user", json!({ "uid": 4711, "gid": 4711 }));
+    assert_eq!(case.facts(&[]).env("HOME"), Some("/home/last"));
+}
+
+/// A sparse file costs an image nothing: what is read of it has a bound, and that is said.
+#[test]
+fn a_passwd_without_an_end_is_a_warning() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let file = std::fs::OpenOptions::new().write(true).open(case.rootfs().join("etc/passwd")).expect("open");
+    file.set_len(1 << 40).expect("truncate");
+    case.set("/process/user", json!({ "uid": 4711, "gid": 4711 })).args(&["/bin/probe", "facts"]);
+    let outcome = case.run().ok().says("/etc/passwd has no entry for 4711 in its first 256 MiB");
+    assert_eq!(runtime_tests::Facts::of(&outcome).env("HOME"), Some("/"));
+}

@@ -159,11 +159,20 @@ fn exec_cpu_affinity_is_not_for_init() {
     assert_eq!(case.facts(&[])["cpus"], usual, "\"not applicable to the container's init process\"");
 }
 
+/// A service that is bound to some CPUs starts containers on all that their cgroup allows.
 #[test]
-fn the_callers_cpu_affinity_stays() {
+fn the_callers_cpu_affinity_is_not_the_containers() {
+    needs!(Rvol);
     let mut case = Case::new();
+    let all = case.facts(&[])["cpus"].clone();
+    needs_machine!(all != "0", "this machine has one CPU");
     case.args(&["/bin/probe", "facts"]);
-    assert_eq!(facts_after(&case, "taskset -p 1 $$ >/dev/null")["cpus"], "0");
+    assert_eq!(facts_after(&case, "taskset -p 1 $$ >/dev/null")["cpus"], all);
+    case.started();
+    let exec = case.exec_command(&[], &["/bin/probe", "facts"]);
+    let mut command = command::quiet(Path::new("/usr/bin/taskset"));
+    command.args(["-c", "0"]).arg(exec.get_program()).args(exec.get_args());
+    assert_eq!(Facts::of(&case.finish(command).ok())["cpus"], all);
 }
 
 #[test]

@@ -158,6 +158,16 @@ fn run_in_the_foreground() {
     case.assert_nothing_left();
 }
 
+/// The caller's terminal makes CR LF of a line feed; a pipe gets what the program wrote.
+#[test]
+fn lines_end_with_a_line_feed_alone_in_a_pipe() {
+    let mut case = Case::new();
+    case.set("/process/terminal", json!(true)).script("echo one; echo two");
+    assert_eq!(case.run().ok().stdout, "one\ntwo\n");
+    case.set("/process/terminal", json!(false)).started();
+    assert_eq!(case.exec_with(&["--tty"], &["echo", "three"]).ok().stdout, "three\n");
+}
+
 #[test]
 fn the_size_is_there_from_the_start() {
     needs!(Rvol);

@@ -103,7 +103,7 @@ impl Criu {
         let mut command = Command::new(&self.program);
         command.arg("swrk").arg(theirs.as_raw_fd().to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        process::with_unblocked_signals(&mut command).call(|| "sigprocmask".into())?;
+        process::with_default_signals(&mut command);
         let child = command.spawn().call(|| format!("exec {}", self.program.display()))?;
         Ok(Worker { conversation, child })
     }

@@ -26,8 +26,14 @@ pub(super) fn take_control(process: Option<&Process>) -> Result<()> {
 
 /// The same for a process that comes later: `/dev/console` is the first one's. The pty is made the controlling terminal by
 /// the process itself, which leads the session.
-pub(super) fn set_up_later(root: BorrowedFd, process: &Process, socket: OwnedFd) -> Result<()> {
+///
+/// In the foreground the runtime joins the terminal with the caller's only when the program runs already, which may have
+/// written lines by then: CR is left out from the start.
+pub(super) fn set_up_later(root: BorrowedFd, process: &Process, socket: OwnedFd, foreground: bool) -> Result<()> {
     let (master, slave) = make(rootfs::open_ptmx(root)?, process)?;
+    if foreground {
+        tty::keep_line_feeds(master.as_fd()).call(|| "tcsetattr of the pty".into())?;
+    }
     hand_over(master, &slave, socket)
 }
 

@@ -66,6 +66,8 @@ pub struct Exec<'a> {
     pub keyring: Option<&'a str>,
     /// Where the pty's master goes.
     pub console_socket: Option<OwnedFd>,
+    /// The runtime itself takes the master.
+    pub foreground: bool,
     pub passed: Passed,
     /// The runtime has work to do before the first step.
     pub waits: bool,
@@ -97,7 +99,7 @@ fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infalli
     }
 
     // Directories and files of the host: nothing of them may be open when the container's own paths are looked up.
-    let Exec { container, root, cgroup, seccomp, console_socket, passed, pipe, layout, .. } = exec;
+    let Exec { container, root, cgroup, seccomp, console_socket, foreground, passed, pipe, layout, .. } = exec;
     drop((container, root, cgroup, procfs));
     at.step(Step::Descriptors, || {
         let mut keep = vec![channel.as_fd(), pipe.as_fd()];
@@ -106,7 +108,7 @@ fn carry_out(mut exec: Exec, at: &Progress, channel: &Channel) -> Result<Infalli
     })?;
     if process.terminal {
         let socket = console_socket.context("process.terminal is true, but there is no console socket")?;
-        at.step(Step::Console, || set_up_console(process, socket))?;
+        at.step(Step::Console, || set_up_console(process, socket, foreground))?;
     }
     let newborn = become_the_process(process, seccomp, passed, at, &mut warn)?;
     shared.set_path(newborn.launch.path());
@@ -122,7 +124,8 @@ fn become_the_process<'a>(
     warn: &mut dyn FnMut(String),
 ) -> Result<Newborn<'a>> {
     at.step(Step::Identity, || {
-        let last = process.cpu_affinity.as_ref().and_then(|a| a.last.as_deref());
+        let Some(affinity) = &process.cpu_affinity else { return attributes::all_cpus() };
+        let last = affinity.last.as_deref();
         last.map_or(Ok(()), |cpus| attributes::cpu_affinity(0, cpus)).context("process.execCPUAffinity.final")
     })?;
     let filter = Filter::of(Some(process), seccomp);
@@ -197,10 +200,10 @@ fn join(container: BorrowedFd, kinds: u64) -> Result<()> {
     ns::setns(container, left).call(describe)
 }
 
-fn set_up_console(process: &Process, socket: OwnedFd) -> Result<()> {
+fn set_up_console(process: &Process, socket: OwnedFd, foreground: bool) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = open("/", flags, Mode::empty()).call(|| "open /".into())?;
-    console::set_up_later(root.as_fd(), process, socket)
+    console::set_up_later(root.as_fd(), process, socket, foreground)
 }
 
 #[cfg(test)]

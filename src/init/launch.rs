@@ -89,13 +89,14 @@ impl<'a> Launch<'a> {
         at: &Progress,
         warn: &mut dyn FnMut(String),
     ) -> Result<Launch<'a>> {
-        // As root first: the directory may be closed to the container's user.
+        // As root first: the directory and the passwd file may be closed to the container's user.
         let entered = enter(&process.cwd).is_ok();
+        let env = at.step(Step::Executable, || environment::variables(&process.env, process.user.uid, warn))?;
         at.step(Step::Identity, || become_the_process(process, labels, until_exec, executor, &Procfs::open()?, warn))?;
         if !entered {
             at.step(Step::WorkingDirectory, || enter(&process.cwd))?;
         }
-        at.step(Step::Executable, || prepare(process, passed, executor, warn))
+        at.step(Step::Executable, || prepare(process, env, passed, executor))
     }
 
     /// Says by the caller's pid who has fds from the service manager.
@@ -143,20 +144,19 @@ impl<'a> Launch<'a> {
         process::reset_sigpipe().call(|| "reset SIGPIPE".into())
     }
 
+    /// The environment of the program.
+    pub fn environment(&self) -> Vec<String> {
+        self.env.iter().map(|variable| variable.to_string_lossy().into_owned()).collect()
+    }
+
     /// Nothing but execve: the filter that is loaded now may allow no other call.
     pub fn exec(self) -> Result<Infallible> {
         exec::execve(&self.path, &self.args, &self.env).call(|| format!("exec {}", self.path.to_string_lossy()))
     }
 }
 
-/// Completes the environment and finds the program, as the container's user.
-fn prepare<'a>(
-    process: &'a Process,
-    passed: Passed,
-    executor: Executor,
-    warn: &mut dyn FnMut(String),
-) -> Result<Launch<'a>> {
-    let mut env = environment::variables(&process.env, process.user.uid, warn)?;
+/// Finds the program, as the container's user.
+fn prepare(process: &Process, mut env: Vec<String>, passed: Passed, executor: Executor) -> Result<Launch<'_>> {
     if passed.listening > 0 {
         announce(passed.listening, executor, &mut env);
     }
@@ -222,16 +222,20 @@ pub(super) fn wait_for_start(channel: Channel, start: Start, at: &Progress) -> R
     process::set_parent_death_signal(0).call(|| "prctl PR_SET_PDEATHSIG".into())?;
     channel.tell_runtime(&FromInit::Ready)?;
     // While the runtime has its own things to do.
-    stop_ignoring_signals()?;
     let listener = match start {
         Start::Runtime => {
+            stop_ignoring_signals()?;
             return match channel.hear_runtime()? {
                 Some(ToInit::Start) => Ok(channel),
                 Some(ToInit::Go) => bail!("go instead of start"),
                 None => bail!("the runtime is gone"),
             };
         }
-        Start::Listener(listener) => listener,
+        Start::Listener(listener) => {
+            // `kill` of a container that is not started ends it, as with runc.
+            process::end_by_signals().call(|| "sigaction".into())?;
+            listener
+        }
     };
     match channel.hear_runtime()? {
         Some(ToInit::Go) => {}

@@ -176,7 +176,7 @@ fn set_off(
     if let Some(filter) = filter.at(Moment::AtStart) {
         at.step(Step::Seccomp, || filter.load(starter))?;
     }
-    at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Status::Created))?;
+    at.step(Step::StartContainerHooks, || run_hooks(plan, &plan.hooks.start_container, Some(&launch.environment())))?;
     at.step(Step::Exec, || launch.exec())
 }
 
@@ -195,7 +195,10 @@ fn enter_cgroup(cgroup: &cgroup::Begun, channel: &Channel, waits: bool, at: &Pro
     if waits {
         at.step(Step::Runtime, || birth::wait_for_go(channel))?;
     }
-    at.step(Step::Cgroup, || cgroup.enter_self())
+    at.step(Step::Cgroup, || {
+        cgroup.enter_self()?;
+        attributes::all_cpus()
+    })
 }
 
 fn set_up_network(init: &Init) -> Result<()> {
@@ -208,13 +211,16 @@ fn set_up_network(init: &Init) -> Result<()> {
     Ok(())
 }
 
-fn run_hooks(plan: &Plan, list: &[crate::plan::Hook], status: Status) -> Result<()> {
+/// Runs hooks in the container's namespaces, with `env` in place of an environment that a hook does not have.
+///
+/// All of them are told `created`, as the prestart hooks are: the state of a container never goes back.
+fn run_hooks(plan: &Plan, list: &[crate::plan::Hook], env: Option<&[String]>) -> Result<()> {
     if list.is_empty() {
         return Ok(());
     }
     let pid = nix::unistd::getpid().as_raw();
-    let state = HookState::of(plan, status, Some(pid));
-    hooks::run_all(list, &state.to_json())
+    let state = HookState::of(plan, Status::Created, Some(pid));
+    hooks::run_all(list, &state.to_json(), env)
 }
 
 /// Everything that makes the caller the container's process, up to its credentials, but for

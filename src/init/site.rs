@@ -9,7 +9,6 @@ use crate::rootfs::{Prepared, Root, Wanted};
 use crate::security::keyring::{self, Searchable};
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
-use crate::state::Status;
 use crate::sys::{Call, process};
 use anyhow::{Context, Result};
 use std::os::fd::OwnedFd;
@@ -49,7 +48,13 @@ impl<'a> Site<'a> {
         if plan.hooks.run_in_runtime() {
             at.step(Step::RuntimeHooks, || ask(self.channel, &FromInit::MountsReady))?;
         }
-        at.step(Step::CreateContainerHooks, || run_hooks(plan, &plan.hooks.create_container, Status::Creating))?;
+        if !plan.hooks.create_container.is_empty() {
+            at.step(Step::CreateContainerHooks, || {
+                // As in runc: a hook finds the container's files by relative paths.
+                root.make_current()?;
+                run_hooks(plan, &plan.hooks.create_container, None)
+            })?;
+        }
         match &plan.process {
             Some(process) => self.make_room_for(process, root, console_socket),
             None => Ok(()),

@@ -24,8 +24,11 @@ pub struct Hook {
     pub path: PathBuf,
     /// With argv[0]; the path where the config has none.
     pub args: Vec<String>,
-    /// The whole environment of the hook; empty where the config has none.
+    /// The whole environment of the hook, if `inherits_env` is false.
     pub env: Vec<String>,
+    /// The config has no `env`: the hook gets that of the runtime, a startContainer hook that of the container's process.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inherits_env: bool,
     /// Seconds.
     pub timeout: Option<u32>,
 }
@@ -74,6 +77,6 @@ impl Hook {
             Some(args) => args.to_vec(),
         };
         let env = process::env(&format!("{place}.env"), config.env().as_deref().unwrap_or_default(), problems);
-        Hook { place, path, args, env, timeout }
+        Hook { place, path, args, env, inherits_env: config.env().is_none(), timeout }
     }
 }

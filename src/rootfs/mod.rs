@@ -182,6 +182,11 @@ impl Root {
         Ok(())
     }
 
+    /// Makes the root filesystem the current directory.
+    pub fn make_current(&self) -> Result<()> {
+        nix::unistd::fchdir(&self.dir).call(|| "fchdir to the root filesystem".into())
+    }
+
     /// Makes the directory `process.cwd` where it is missing.
     pub fn make_cwd(&self, cwd: &Path) -> Result<()> {
         if cwd == Path::new("/") {

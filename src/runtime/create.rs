@@ -24,7 +24,7 @@ use crate::sys::shared::SharedWord;
 use crate::sys::{Call, Errno, errno_of, exec, pidfd, process};
 use crate::volumes::Remove;
 use crate::{clock, hooks, log, rdt, trace};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::io::Write;
@@ -64,6 +64,7 @@ pub(super) struct Sockets {
 
 impl Sockets {
     pub fn connect(args: &CreateArgs) -> Result<Sockets> {
+        args.pid_file.as_deref().map_or(Ok(()), check_pid_file)?;
         let connect = |path: &Option<std::path::PathBuf>, flag: &str| {
             path.as_ref().map(|p| socket::connect_to(p).with_context(|| flag.to_owned())).transpose()
         };
@@ -542,8 +543,26 @@ pub(super) fn passed(preserve: u32) -> Result<Passed> {
     Ok(Passed { count, listening })
 }
 
+/// Refuses to replace what is not a file: the rename would take the place of a device node (`/dev/null`), a socket or a FIFO
+/// that somebody else uses.
+pub(super) fn check_pid_file(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) => {
+            let path = path.display();
+            ensure!(
+                found.is_file(),
+                "--pid-file {path}: exists and is not a regular file; name a file, or one to make"
+            );
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).call(|| format!("stat {}", path.display())).context("--pid-file"),
+    }
+}
+
 /// The pid file appears whole: written aside and renamed.
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    check_pid_file(path)?;
     let name = path.file_name().context("--pid-file has no file name")?;
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);

@@ -134,11 +134,11 @@ impl Dialogue {
                     network::move_devices(&plan.net_devices, namespace.as_fd())?;
                 }
                 FromInit::MountsReady => {
-                    let state = |status| HookState::of(plan, status, Some(init.pid)).to_json();
-                    // Once a part of `start`, they are told what they have been told since (runtime-tools, hooks_stdin):
-                    // `created` is "after step 2" of the lifecycle, and so are they.
-                    hooks::run_all(&plan.hooks.prestart, &state(Status::Created))?;
-                    hooks::run_all(&plan.hooks.create_runtime, &state(Status::Creating))?;
+                    // prestart hooks were once a part of `start`, and are told `created` since (runtime-tools,
+                    // hooks_stdin): the spec has it "after step 2" of the lifecycle. No later hook is told `creating`.
+                    let state = HookState::of(plan, Status::Created, Some(init.pid)).to_json();
+                    hooks::run_all(&plan.hooks.prestart, &state, None)?;
+                    hooks::run_all(&plan.hooks.create_runtime, &state, None)?;
                 }
                 FromInit::SourcesWanted(index) => {
                     outstanding.clone_turn(plan, index as usize, &mut |trees| self.channel.send_fds(trees))?;

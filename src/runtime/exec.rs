@@ -1,7 +1,7 @@
 //! `exec`: one more process in a running container.
 
 use super::Context;
-use super::create::{passed, write_pid_file};
+use super::create::{check_pid_file, passed, write_pid_file};
 use super::dialogue::{Death, Dialogue, InitProcess};
 use super::foreground::Foreground;
 use super::newborn::Cradle;
@@ -66,6 +66,7 @@ pub fn exec(context: &Context, args: &ExecArgs) -> Result<i32> {
 fn run(context: &Context, args: &ExecArgs) -> Result<i32> {
     let seal = seal::ensure(trace::variable())?;
     let passed = passed(args.preserve_fds)?;
+    args.pid_file.as_deref().map_or(Ok(()), check_pid_file)?;
     let entry = context.store().open(&args.id, Access::Read)?;
     let (init, container) = running(&entry)?;
     match run_in(&entry, init, container, args, passed, seal) {
@@ -236,6 +237,7 @@ impl Inside<'_> {
             seccomp,
             keyring: template.keyring.then_some(record.id.as_str()),
             console_socket,
+            foreground: !args.detach,
             passed,
             waits: record.intel_rdt.is_some(),
             not_ours: [ours.as_fd().as_raw_fd(), cradle.fd(), entry.dir().as_raw_fd()]

@@ -442,9 +442,9 @@ impl Restoring<'_> {
             network::loopback_up_in(namespace.as_fd())?;
             network::move_devices(&plan.net_devices, namespace.as_fd())?;
         }
-        let state = |status| HookState::of(plan, status, Some(pid)).to_json();
-        hooks::run_all(&plan.hooks.prestart, &state(Status::Created))?;
-        hooks::run_all(&plan.hooks.create_runtime, &state(Status::Creating))
+        let state = HookState::of(plan, Status::Created, Some(pid)).to_json();
+        hooks::run_all(&plan.hooks.prestart, &state, None)?;
+        hooks::run_all(&plan.hooks.create_runtime, &state, None)
     }
 
     /// All is restored and stands still: checked, and made known.

@@ -79,7 +79,7 @@ pub(super) fn after_start(
         if record.hooks.poststart.is_empty() {
             return Ok(());
         }
-        hooks::run_all(&record.hooks.poststart, &record.hook_state(Status::Running, pid))
+        hooks::run_all(&record.hooks.poststart, &record.hook_state(Status::Running, pid), None)
     });
     if let Err(error) = &result
         && create::failed_in_hook(error)

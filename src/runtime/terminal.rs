@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::collections::VecDeque;
 use std::io::{Stdin, Stdout, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,11 +31,16 @@ impl Terminal {
             .context("init sent no pty")?;
         let flags = OFlag::from_bits_retain(fcntl(&master, FcntlArg::F_GETFL).call(|| "fcntl F_GETFL".into())?);
         fcntl(&master, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).call(|| "fcntl F_SETFL".into())?;
+        // The caller's terminal makes CR LF of a line feed. Where there is none, as in a pipe, the output is what the
+        // program wrote (runc does the same).
+        tty::keep_line_feeds(master.as_fd()).call(|| "tcsetattr of the pty".into())?;
         // What is no terminal has no modes to save.
         let saved = tcgetattr(stdin()).ok();
         if let Some(saved) = &saved {
             let mut raw = saved.clone();
             cfmakeraw(&mut raw);
+            // It goes on making CR LF, as the container's terminal does not.
+            raw.output_flags.insert(OutputFlags::OPOST);
             tcsetattr(stdin(), SetArg::TCSANOW, &raw).call(|| "tcsetattr".into())?;
         }
         let session = Session {

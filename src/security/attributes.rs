@@ -130,6 +130,11 @@ pub fn cpu_affinity(pid: libc::pid_t, cpus: &[u32]) -> Result<()> {
     process::sched_setaffinity(pid, cpus).call(|| format!("sched_setaffinity {cpus:?}"))
 }
 
+/// Lets the caller use every CPU of its cpuset, whichever the caller of the command is bound to.
+pub fn all_cpus() -> Result<()> {
+    process::use_all_cpus().call(|| "sched_setaffinity to all CPUs".into())
+}
+
 /// Sets the execution domain of the caller.
 pub fn personality(personality: Personality) -> Result<()> {
     const PER_LINUX: u32 = 0;

@@ -5,7 +5,7 @@
 
 use crate::sys::path::{Symlinks, open_in_root};
 use crate::sys::{Call, Errno, credentials};
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, stat};
 use std::collections::HashSet;
@@ -36,14 +36,11 @@ pub fn variables(env: &[String], uid: u32, warn: &mut dyn FnMut(String)) -> Resu
 
 /// The home directory of `uid` by `/etc/passwd` of the current root, `/` if the file has none or cannot be used.
 fn home(uid: u32, warn: &mut dyn FnMut(String)) -> String {
-    let home = match open_passwd() {
-        Ok(Some(file)) => home_in(file, uid),
-        Ok(None) => None,
-        Err(error) => {
-            warn(format!("HOME is set to /: {error:#}"));
-            None
-        }
-    };
+    let found = open_passwd().and_then(|file| file.map_or(Ok(None), |file| home_in(file, uid)));
+    let home = found.unwrap_or_else(|error| {
+        warn(format!("HOME is set to /: {error:#}"));
+        None
+    });
     home.unwrap_or_else(|| "/".into())
 }
 
@@ -62,20 +59,39 @@ fn open_passwd() -> Result<Option<File>> {
     Ok(Some(file))
 }
 
+/// What is read of a passwd file at most: far more than any real one has. An image decides how long the file is, and a
+/// sparse one costs it nothing.
+const MOST: u64 = 256 << 20;
+
+/// The longest line that can be an entry; of a longer one no more than this is kept in memory.
+const LONGEST_LINE: u64 = 64 << 10;
+
 /// The home directory of the first entry with `uid`, if it is an absolute path. Lines that are no entries are skipped.
-pub(crate) fn home_in(passwd: impl Read, uid: u32) -> Option<String> {
-    // Far more than any real file, and a bound on what an image can make us read.
-    const MOST: u64 = 16 << 20;
-    let lines = BufReader::new(passwd.take(MOST)).split(b'\n').map_while(|line| line.ok());
-    for line in lines {
-        let Ok(line) = String::from_utf8(line) else { continue };
-        let fields: Vec<&str> = line.trim().split(':').collect();
-        let [_name, _password, number, _gid, _comment, home, ..] = fields[..] else { continue };
-        if number.parse() == Ok(uid) {
-            return (home.starts_with('/') && !home.contains('\0')).then(|| home.to_owned());
+pub(crate) fn home_in(passwd: impl Read, uid: u32) -> Result<Option<String>> {
+    let mut passwd = BufReader::with_capacity(8 << 10, passwd.take(MOST));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = passwd.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).context("read /etc/passwd")?;
+        if read == 0 {
+            let bound_reached = passwd.get_ref().limit() == 0;
+            ensure!(!bound_reached, "/etc/passwd has no entry for {uid} in its first {} MiB", MOST >> 20);
+            return Ok(None);
+        }
+        if read as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
+            passwd.skip_until(b'\n').context("read /etc/passwd")?;
+        } else if let Some(home) = entry_of(&line, uid) {
+            return Ok(Some(home.to_owned()).filter(|home| home.starts_with('/') && !home.contains('\0')));
         }
     }
-    None
+}
+
+/// The home directory in a line, if the line is the entry of `uid`.
+fn entry_of(line: &[u8], uid: u32) -> Option<&str> {
+    let mut fields = std::str::from_utf8(line).ok()?.trim().split(':');
+    let number = fields.nth(2)?;
+    let home = fields.nth(2)?;
+    (number.parse() == Ok(uid)).then_some(home)
 }
 
 /// The file to execute for `args[0]`, looked up in PATH of `env` (the last one counts) if it has no slash. Relative
@@ -150,7 +166,7 @@ mod tests {
     fn home_comes_from_the_first_entry_of_the_uid() {
         let file: &[u8] = b"# comment\n\nbroken:x\nbad:x:1x:0::/bad:\nroot:x:0:0:root:/root:/bin/sh\n\xff:x:7:7::/l:\n\
             u:x:7:7:,,,:/home/u:\nv:x:7:7::/v:\nnone:x:8:8:::\nrelative:x:9:9::home:\nlast:x:10:10::/last";
-        let home = |uid| home_in(file, uid);
+        let home = |uid| home_in(file, uid).unwrap();
         assert_eq!(home(0).as_deref(), Some("/root"));
         assert_eq!(home(7).as_deref(), Some("/home/u"));
         assert_eq!(home(8), None);

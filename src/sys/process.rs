@@ -54,6 +54,16 @@ pub fn set_mempolicy(mode: u32, nodes: &[u32]) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode as libc::c_int, pointer, bits) }).map(drop)
 }
 
+/// `sched_setaffinity(2)` of the caller to every CPU; the kernel leaves those that its cpuset allows.
+///
+/// The kernel takes a mask that is longer than its own (`CONFIG_NR_CPUS` is at most 8192), whereas glibc's `cpu_set_t` ends
+/// at 1024 CPUs.
+pub fn use_all_cpus() -> nix::Result<()> {
+    let mask = [u64::MAX; 8192 / 64];
+    // SAFETY: the length is that of the mask in bytes.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), mask.as_ptr()) }).map(drop)
+}
+
 /// `sched_setaffinity(2)` of a process (0: the caller) to the CPU numbers given, without a limit of 1024.
 pub fn sched_setaffinity(pid: libc::pid_t, cpus: &[u32]) -> nix::Result<()> {
     let mask = bitmask(cpus);
@@ -228,13 +238,61 @@ fn unblock_signals() -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
-/// Lets the command begin without blocked signals, where this process has blocked some.
-pub fn with_unblocked_signals(command: &mut std::process::Command) -> nix::Result<()> {
+/// Gives the command's process the signals of a fresh one: none is blocked, and none is ignored, whatever the caller blocks
+/// or was started with (nohup(1) ignores SIGHUP, and what is ignored stays so across execve).
+pub fn with_default_signals(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    if nix::sys::signal::SigSet::thread_get_mask()? == nix::sys::signal::SigSet::empty() {
-        return Ok(());
+    let reset =
+        || signals().try_for_each(default_action).and_then(|()| unblock_signals()).map_err(std::io::Error::from);
+    // SAFETY: rt_sigaction and sigprocmask are async-signal-safe and the closure allocates nothing.
+    unsafe { command.pre_exec(reset) };
+}
+
+/// Every signal that a program can handle, realtime ones too.
+fn signals() -> impl Iterator<Item = libc::c_int> {
+    (1..=64).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP))
+}
+
+/// The first realtime signals, which the C library keeps for itself and does not let anybody handle.
+const OF_THE_LIBRARY: [libc::c_int; 2] = [32, 33];
+
+/// Gives a signal its default action, be it one of the C library's.
+fn default_action(number: libc::c_int) -> nix::Result<()> {
+    /// `sizeof(sigset_t)` of the kernel.
+    const SET: usize = 8;
+    // As long as the kernel's `struct sigaction` on every processor, and all zeroes: SIG_DFL.
+    let action = [0u64; 4];
+    // SAFETY: the kernel reads the action; SIG_DFL installs no handler.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigaction, number, action.as_ptr(), 0usize, SET) }).map(drop)
+}
+
+/// Makes the caller end by each signal whose default is to end a process, with exit code 128+n.
+///
+/// The kernel drops a signal with the default action that is sent to the first process of a pid namespace
+/// (pid_namespaces(7)), so that this process would live on. execve(2) gives handled signals their default again.
+pub fn end_by_signals() -> nix::Result<()> {
+    extern "C" fn end(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: with SA_SIGINFO the kernel passes a siginfo; both calls are async-signal-safe.
+        unsafe {
+            // A write of our own to a closed socket is no wish of anybody: it gives EPIPE.
+            if number != libc::SIGPIPE || (*info).si_pid() != libc::getpid() {
+                libc::_exit(128 + number);
+            }
+        }
     }
-    // SAFETY: sigprocmask is async-signal-safe and the closure allocates nothing.
-    unsafe { command.pre_exec(|| unblock_signals().map_err(std::io::Error::from)) };
+    const STAYS: [libc::c_int; 7] =
+        [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+    for number in signals() {
+        if STAYS.contains(&number) || OF_THE_LIBRARY.contains(&number) {
+            default_action(number)?;
+            continue;
+        }
+        // SAFETY: all zeroes is a valid sigaction: SIG_DFL with no flags and an empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = end as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_SIGINFO;
+        // SAFETY: the handler is async-signal-safe, and no old action is asked for.
+        check(i64::from(unsafe { libc::sigaction(number, &action, std::ptr::null_mut()) }))?;
+    }
     Ok(())
 }

@@ -38,6 +38,14 @@ pub fn set_window_size(tty: BorrowedFd, rows: u16, columns: u16) -> nix::Result<
     check(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
 }
 
+/// Stops the terminal from writing CR LF for a line feed (ONLCR, termios(3)).
+pub fn keep_line_feeds(tty: BorrowedFd) -> nix::Result<()> {
+    use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
+    let mut modes = tcgetattr(tty)?;
+    modes.output_flags.remove(OutputFlags::ONLCR);
+    tcsetattr(tty, SetArg::TCSANOW, &modes)
+}
+
 /// Whether the fd is a pty slave (its major number is 136 to 143).
 pub fn is_pty(fd: BorrowedFd) -> Result<bool, Errno> {
     let stat = nix::sys::stat::fstat(fd)?;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 fn plan() -> Plan {
     let strings = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
     let hook = |kind: &str| Hook {
+        inherits_env: false,
         place: format!("hooks.{kind}[0]"),
         path: "/bin/hook".into(),
         args: strings(&["hook", "a b"]),

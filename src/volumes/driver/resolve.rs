@@ -16,7 +16,7 @@ pub fn lookup(host: &str) -> Result<IpAddr> {
     ensure!(!host.starts_with('-'), "{host} is not the name of a host");
     let mut command = Command::new("getent");
     command.args(["ahosts", host]).stdin(Stdio::null());
-    process::with_unblocked_signals(&mut command).call(|| "sigprocmask".into())?;
+    process::with_default_signals(&mut command);
     let output = command
         .output()
         .call(|| "exec getent".into())
