@@ -270,6 +270,33 @@ fn plan_makes_nothing() {
 }
 
 #[test]
+fn plan_has_the_mounts_of_flags_under_mounts() {
+    needs!(Rvol);
+    let case = Case::new();
+    case.write_config();
+    let flags = ["-v", "data:/data", "--mount", "type=tmpfs,dst=/t", "--tmpfs", "/u"];
+    let out = case.invoke(&[&["plan", &case.path("bundle")], &flags[..]].concat()).ok();
+    let (mounts, devices) = out.stdout.split_once("devices and links").expect("a section of devices");
+    for target in ["  /data  ", "  /t  ", "  /u  "] {
+        assert!(mounts.contains(target) && !devices.contains(target), "{target}: {out}");
+    }
+    assert!(devices.contains("/dev/null"), "{out}");
+}
+
+#[test]
+fn mounts_shows_nothing_that_nobody_asked_for() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    case.args(&["/bin/true"]);
+    case.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro"]).mount("/m", "tmpfs", "tmpfs", &[]);
+    case.create_with(&["-v", "data:/data:nocopy", "--tmpfs", "/u"]).ok();
+    let shown = case.invoke(&["mounts", &case.id]).ok().json();
+    let targets: Vec<_> = shown.as_array().expect("an array").iter().map(|mount| &mount["Destination"]).collect();
+    assert_eq!(targets, [&json!("/data")]);
+    assert_eq!(shown[0]["Mode"], json!("nocopy"));
+}
+
+#[test]
 fn a_part_of_a_volume() {
     needs!(Rvol);
     let mut case = Case::new();
@@ -308,7 +335,7 @@ fn mounts_are_shown_as_docker_does() {
     let expected = json!([
         {"Type": "volume", "Name": "data", "Source": case.data("data"), "Destination": "/data", "Driver": "local",
          "Mode": "z", "RW": true, "Propagation": ""},
-        {"Type": "bind", "Source": dir, "Destination": "/dir", "Mode": "ro", "RW": false, "Propagation": "rprivate"},
+        {"Type": "bind", "Source": dir, "Destination": "/dir", "Mode": "", "RW": false, "Propagation": "rprivate"},
     ]);
     assert_eq!(mounts, expected);
     case.invoke(&["mounts", "nobody"]).fails().says("container does not exist");
