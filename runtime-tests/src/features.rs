@@ -50,8 +50,6 @@ pub enum Feature {
     IdmappedMounts,
     /// Idmapped mounts whose mapping is not that of the container's user namespace.
     FreeIdmappedMounts,
-    /// A bind with `rshared` is in the host's peer group without more being asked for.
-    SharedBinds,
     /// `linux.rootfsPropagation` is what `/` has in the container.
     RootPropagation,
     /// `domainname`.
@@ -145,7 +143,6 @@ impl Feature {
             Feature::NoSymFollow => crun.then_some("lacks it"),
             Feature::TmpCopyUp => None,
             Feature::IdmappedMounts | Feature::FreeIdmappedMounts => old_runc((1, 2)).then_some("came with 1.2"),
-            Feature::SharedBinds => (runc || crun).then_some("makes its mount namespace a slave first"),
             Feature::RootPropagation => runc.then_some("sets it outside only"),
             Feature::Domainname => (old_runc((1, 2)) || old_crun((1, 9))).then_some("came later"),
             Feature::RefusesDuplicateNamespaces => old_crun((1, 18)).then_some("came with 1.18"),

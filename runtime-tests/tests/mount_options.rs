@@ -376,3 +376,29 @@ fn tmpcopyup_of_a_read_only_mount() {
     let facts = case.facts(&["read:/data/file", "create:/data/x"]);
     facts.expect(&[("read:/data/file", "content"), ("create:/data/x", "EROFS")]);
 }
+
+#[test]
+fn overlays_with_more_layers_than_a_page_of_options_holds() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let layer = |n: usize| format!("{n:0100}");
+    let layers: Vec<String> = (0..60).map(|n| case.make_dir(&layer(n))).collect();
+    for n in 0..60 {
+        case.make_file(&format!("{}/file{n}", layer(n)), "found");
+    }
+    let lower = format!("lowerdir={}", layers.join(":"));
+    assert!(lower.len() > 4096);
+    case.mount("/data", "overlay", "overlay", &[&lower]);
+    case.facts(&["read:/data/file0", "read:/data/file59"])
+        .expect(&[("read:/data/file0", "found"), ("read:/data/file59", "found")]);
+}
+
+#[test]
+fn options_that_mount_would_cut_off_are_refused() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let long = format!("context={}", "x".repeat(4100));
+    case.mount("/data", "tmpfs", "tmpfs", &[&long]);
+    case.run().fails().says("mounts[").says("longer than 4095 bytes");
+    case.assert_nothing_left();
+}

@@ -225,8 +225,8 @@ fn mounts_follow_the_listed_order() {
     facts.expect(&[("read:/data/file", "two"), ("read:/etc/x/y/file", "!ENOENT")]);
 }
 
-/// What comes from the host is cloned by the runtime and filesystems are made by init, yet a program that reads the table
-/// finds the config's order.
+/// A program that reads the table finds the order of the config. Since Linux 6.8 it is sorted by when a mount was cloned or
+/// made.
 #[test]
 fn the_table_of_mounts_has_the_listed_order() {
     let mut case = Case::new();
@@ -237,7 +237,7 @@ fn the_table_of_mounts_has_the_listed_order() {
     case.mount("/order/e", "tmpfs", "tmpfs", &[]).bind(&dir, "/order/b/f", &["rshared", "noexec"]);
     let mut expected: Vec<String> =
         ["a", "b", "c", "d", "e", "b/f"].into_iter().map(|name| format!("/order/{name}")).collect();
-    // More than one message takes.
+    // More than the soft limit of open files may allow.
     for number in 0..260 {
         expected.push(format!("/order/{number:03}"));
         case.bind(&file, expected.last().expect("just pushed"), &[]);

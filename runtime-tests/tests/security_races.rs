@@ -114,3 +114,25 @@ fn a_device_path_that_is_exchanged() {
     });
     case.assert_nothing_left();
 }
+
+/// A source below the shared volume: from the volume on, it is resolved inside the container (CVE-2017-1002101).
+#[test]
+fn a_mount_source_that_is_exchanged() {
+    needs!(Rvol);
+    let (mut case, volume, decoy) = case();
+    case.make_file("decoy/secret", "of the host");
+    let source = format!("{}/volume/inside", case.rootfs().display());
+    case.bind(&source, "/data", &[]).args(&["/bin/probe", "facts", "read:/data/secret"]);
+    let mut worked = 0;
+    while_exchanging(&format!("{volume}/inside"), &format!("{volume}/link"), || {
+        for _ in 0..rounds() {
+            let out = case.run();
+            if out.succeeded() {
+                worked += 1;
+                Facts::of(&out).expect(&[("read:/data/secret", "!ENOENT")]);
+            }
+        }
+    });
+    assert!(worked > 0, "no round went through");
+    case.assert_nothing_left();
+}

@@ -5,7 +5,7 @@ use super::{ask, console, run_hooks};
 use crate::ipc::{Channel, FromInit};
 use crate::plan::namespaces::Namespace;
 use crate::plan::{Plan, Process};
-use crate::rootfs::{Prepared, Root, Wanted};
+use crate::rootfs::{Prepared, Root};
 use crate::security::keyring::{self, Searchable};
 use crate::security::lsm::Labels;
 use crate::security::procfs::Procfs;
@@ -44,7 +44,7 @@ impl<'a> Site<'a> {
         warn: &mut dyn FnMut(String),
     ) -> Result<()> {
         let (plan, at) = (self.plan, self.at);
-        at.step(Step::Mounts, || root.mount_all(plan, warn, &mut |wanted| self.receive_sources(wanted)))?;
+        at.step(Step::Mounts, || root.mount_all(plan, warn))?;
         if plan.hooks.run_in_runtime() {
             at.step(Step::RuntimeHooks, || ask(self.channel, &FromInit::MountsReady))?;
         }
@@ -76,14 +76,6 @@ impl<'a> Site<'a> {
             Namespace::New | Namespace::Join(_) => Searchable::ByOthers,
         };
         keyring::join(&self.plan.id, searchable, self.labels, &self.procfs, warn)
-    }
-
-    /// The binds that the runtime clones now, in the order of `plan.mounts`.
-    fn receive_sources(&self, wanted: Wanted) -> Result<Vec<OwnedFd>> {
-        if let Wanted::Turn(index) = wanted {
-            self.channel.tell_runtime(&FromInit::SourcesWanted(u32::try_from(index)?))?;
-        }
-        self.channel.receive_fds()
     }
 
     /// The working directory and the terminal of the process.

@@ -31,8 +31,6 @@ pub enum FromInit {
     NetworkReady,
     /// Everything is mounted: run the prestart and createRuntime hooks, then `Go`.
     MountsReady,
-    /// Clone the sources of the turn that begins at this index of `plan.mounts`, and send them.
-    SourcesWanted(u32),
     /// The seccomp listener sits at this fd number of init: take it, then `Go`.
     SeccompListener(i32),
     /// To `run`, ahead of `Ready`: nothing is left but what init does by itself. Make the container known and say `Start`,
@@ -138,8 +136,7 @@ impl Channel {
             FromInit::Ready => self.send(4, &[]),
             FromInit::Warning(text) => self.send(5, text.as_bytes()),
             FromInit::Failed(report) => self.send(6, &report.to_json()),
-            FromInit::SourcesWanted(index) => self.send(7, &index.to_ne_bytes()),
-            FromInit::Furnished => self.send(8, &[]),
+            FromInit::Furnished => self.send(7, &[]),
         }
     }
 
@@ -169,8 +166,7 @@ impl Channel {
             4 => FromInit::Ready,
             5 => FromInit::Warning(String::from_utf8_lossy(&payload).into_owned()),
             6 => FromInit::Failed(Report::from_json(&payload)),
-            7 => FromInit::SourcesWanted(number()?.cast_unsigned()),
-            8 => FromInit::Furnished,
+            7 => FromInit::Furnished,
             kind => bail!("unknown frame {kind} from init"),
         }))
     }

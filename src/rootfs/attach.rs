@@ -36,12 +36,12 @@ impl Root {
         let readonly = if attr::readonly_at_end(plan, index) { Readonly::AtEnd } else { Readonly::AsMade };
         match &mount.op {
             MountOp::Bind(_) => {
-                let tree = self.sources[index].take()?.context("the source was not opened")?;
+                let tree = self.take_tree(plan, index, warn)?.context("the source was not opened")?;
                 self.bind(mount, tree, readonly)
             }
             MountOp::Fs(fs) => ordinary(fs, mount, self.mount_fs(mount, fs, readonly, warn)),
             MountOp::Remount { attr, propagation, options } => self.remount(mount, attr, *propagation, options),
-            MountOp::Device(device) => match (&device.make, self.sources[index].take()?) {
+            MountOp::Device(device) => match (&device.make, self.take_tree(plan, index, warn)?) {
                 (MakeDevice::Bind(_), Some(node)) => self.bind_node(mount, node),
                 _ => self.make_device(mount, device),
             },

@@ -8,7 +8,8 @@ use crate::sys::mount::{
     AT_RECURSIVE, MOUNT_ATTR_ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MountAttr, OPEN_TREE_CLONE, clone_tree_with,
     mount_setattr, open_tree,
 };
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use nix::sys::statvfs::fstatvfs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -126,6 +127,28 @@ fn setting(set: u64, clear: u64) -> MountAttr {
 fn merge(all: MountAttr, top: MountAttr) -> MountAttr {
     let attr_set = (all.attr_set & !top.attr_clr) | top.attr_set;
     MountAttr { attr_set, attr_clr: (all.attr_clr & !top.attr_set) | top.attr_clr, ..MountAttr::default() }
+}
+
+/// Flags of statvfs(3) that have the values of the MOUNT_ATTR_* bits: ro, nosuid, nodev, noexec.
+const SHOWN: u64 = 0x0f;
+
+/// The attributes without what the kernel does not let us clear on this mount: in a user namespace the flags of the host's
+/// mounts are locked (mount_namespaces(7)). `None` if none of them is to be cleared. What is to be set stays.
+pub fn without_locked(mount: BorrowedFd, attr: &Attr) -> Option<Attr> {
+    let locked = fstatvfs(mount).ok()?.flags().bits() & SHOWN & (attr.clear | attr.recursive_clear);
+    (locked != 0).then_some(Attr {
+        clear: attr.clear & !locked,
+        recursive_clear: attr.recursive_clear & !locked,
+        ..*attr
+    })
+}
+
+/// Fails unless the mount has every flag that the attributes set.
+pub fn ensure_set(mount: BorrowedFd, attr: &Attr) -> Result<()> {
+    let flags = fstatvfs(mount).call(|| "fstatvfs".into())?.flags().bits();
+    let missing: Vec<_> = names(attr.of_new_mount().set & SHOWN & !flags).collect();
+    ensure!(missing.is_empty(), "the mount does not have {}", missing.join(","));
+    Ok(())
 }
 
 /// Maps the ids of a detached tree.

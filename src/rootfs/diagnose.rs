@@ -31,7 +31,22 @@ pub fn source(error: Error, path: &Path) -> Error {
             error.context(format!("source {shown}: no permission to search {}", closed.display()))
         }
         Some(Errno::ENOTDIR) => error.context(format!("source {shown}: a part of the path is not a directory")),
-        Some(Errno::EINVAL) => error.context(format!("source {shown} is on an unbindable mount")),
+        _ => error,
+    }
+}
+
+/// A source that is there and cannot be cloned.
+pub fn clone(error: Error, path: &Path) -> Error {
+    let shown = path.display();
+    match errno_of(&error) {
+        Some(Errno::EINVAL) => error.context(format!(
+            "source {shown} is on an unbindable mount, or in a user namespace there are mounts below it \
+             (then the option rbind is needed)"
+        )),
+        // Whoever has cloned a tree with a file of a mount namespace in it could make a namespace that contains itself.
+        Some(Errno::ELOOP) => {
+            error.context(format!("source {shown}: a mount namespace is bound to a file in it, and cannot be cloned"))
+        }
         _ => error,
     }
 }

@@ -9,7 +9,7 @@ use crate::sys::mount::{
     MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, move_mount, open_tree, open_tree_at_cwd,
 };
 use crate::sys::{Call, ContextError, Errno};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
@@ -19,6 +19,8 @@ use std::sync::OnceLock;
 
 /// fsconfig(2) takes strings of at most this many bytes.
 const LONGEST_VALUE: usize = 255;
+/// mount(2) takes a page of options. What is longer it cuts off without an error.
+const LONGEST_DATA: usize = 4095;
 
 /// What the executor adds to the plan's filesystem.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +37,11 @@ pub struct Extra<'a> {
 
 /// Makes the filesystem; the detached mount has its attributes, propagation and idmap.
 pub fn make(fs: &Fs, extra: Extra) -> Result<OwnedFd> {
+    let split = match needs_old_call(fs) && old_options(fs, &extra).1.len() > LONGEST_DATA {
+        true => Some(with_single_layers(fs)?),
+        false => None,
+    };
+    let fs = split.as_ref().unwrap_or(fs);
     let made = if needs_old_call(fs) { make_with_mount(fs, &extra) } else { make_with_context(fs, &extra) };
     let tree = made.map_err(|e| diagnose::filesystem(e, fs, extra.in_user_namespace))?;
     if fs.propagation.kind != PropagationKind::Private {
@@ -133,6 +140,32 @@ fn needs_old_call(fs: &Fs) -> bool {
             FsOption::Flag(key) => key == "iversion",
             FsOption::Value(_, value) => too_long(value),
         })
+}
+
+/// The same overlay with each lower directory in an option of its own (`lowerdir+`, Linux 6.7), for which no page is too
+/// small. Fails where that says something else: other filesystems, escaped colons, data-only layers.
+fn with_single_layers(fs: &Fs) -> Result<Fs> {
+    let mut split = fs.clone();
+    split.options = Vec::new();
+    for option in &fs.options {
+        match option {
+            FsOption::Value(key, layers) if fs.fstype == "overlay" && key == "lowerdir" && is_plain(layers) => {
+                let layers = layers.split(':').map(|layer| FsOption::Value("lowerdir+".into(), layer.to_owned()));
+                split.options.extend(layers);
+            }
+            other => split.options.push(other.clone()),
+        }
+    }
+    ensure!(
+        !needs_old_call(&split),
+        "the options of {} are longer than {LONGEST_DATA} bytes, which is all that mount(2) takes",
+        fs.fstype
+    );
+    Ok(split)
+}
+
+fn is_plain(layers: &str) -> bool {
+    !layers.contains('\\') && !layers.contains("::")
 }
 
 /// mount(2) attaches at once and by path, so it is given a place that nobody sees: a directory in a tmpfs stacked on

@@ -1,8 +1,9 @@
 //! The root filesystem: carries out the plan's mounts by fd, from opening the sources to pivot_root.
 //!
-//! [`Prepared`] is the runtime's part, before the clone: the sources as detached trees, but for those that are cloned when
-//! it is their turn ([`Outstanding`]). [`Root`] is init's: it attaches them inside the root filesystem, whose fd is the only
-//! way to any path of the container. A path is resolved once; from then on its fd is used (CVE-2021-30465, CVE-2025-52881).
+//! [`Prepared`] is the runtime's part, before the clone: a look at the sources, and those as detached trees that init
+//! cannot clone. [`Root`] is init's: it clones each source when it is its turn and attaches it inside the root filesystem,
+//! whose fd is the only way to any path of the container. A path is resolved once; from then on its fd is used
+//! (CVE-2021-30465, CVE-2025-52881).
 //! Knows nothing of processes, cgroups or sockets.
 
 mod attach;
@@ -14,16 +15,15 @@ mod diagnose;
 mod fs;
 mod idmap;
 mod mask;
-mod order;
 mod pivot;
 mod prepare;
+mod source;
 pub mod stage;
 pub mod target;
 
 pub use console::open_ptmx;
 pub use fs::make_for_host;
-pub use order::{Cloning, Outstanding, Wanted};
-pub use prepare::{OpenSources, Prepared, clone_directory};
+pub use prepare::{OpenSource, OpenSources, Prepared, clone_directory};
 
 use crate::plan::mounts::Symlinks;
 use crate::plan::namespaces::Namespace;
@@ -34,7 +34,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
-use prepare::{By, RaisedLimit, Source, Sources};
+use prepare::{RaisedLimit, Source};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -56,8 +56,8 @@ pub struct Root {
     sources: Vec<Source>,
     /// The first of `plan.mounts` that is not carried out yet.
     next: usize,
-    /// Binds whose sources the runtime is cloning.
-    turn: order::Turn,
+    /// Which of the sources may lead into the root filesystem itself.
+    may_lead_inside: Vec<bool>,
     idmaps: idmap::Namespaces,
     /// The soft limit of open files, raised while there are sources.
     limit: Option<RaisedLimit>,
@@ -88,23 +88,23 @@ impl Root {
     ///
     /// In init, as root of its user namespace, before anything else is mounted.
     pub fn enter(plan: &Plan, prepared: Prepared) -> Result<Root> {
-        let Prepared { sources, open, limit, .. } = prepared;
-        let sources = match sources {
-            Some(sources) => sources,
-            // Before the next step, so that a slave source still has its master.
-            None => Sources::open(plan, &open, &[], By::Path, Cloning::AtOnce)?,
-        };
-        let Sources { root: dir, trees, idmaps } = sources;
+        let mut prepared = prepared;
         if plan.root_change != RootChange::Chroot {
             isolate()?;
         }
+        let dir = match prepared.root.take() {
+            Some(tree) => tree,
+            None => prepare::clone_root(plan, prepare::find_root(plan)?.fd.as_fd())?,
+        };
+        prepare::open_sources(plan, &mut prepared)?;
+        let Prepared { sources, may_lead_inside, idmaps, limit, .. } = prepared;
         let place = attach_root(plan, dir.as_fd())?;
         Ok(Root {
             dir,
             place,
-            sources: trees,
+            sources,
             next: 0,
-            turn: order::Turn::default(),
+            may_lead_inside,
             idmaps,
             limit,
             in_user_namespace: plan.namespaces.user != Namespace::Inherit,
@@ -114,58 +114,61 @@ impl Root {
         })
     }
 
-    /// Carries out the first of `plan.mounts`, up to one that waits for the container's cgroup or for the runtime: it
-    /// shows the cgroup, its contents count as the cgroup's memory, or the runtime clones its source in turn.
+    /// Carries out the first of `plan.mounts`, up to one that waits for the container's cgroup: it shows the cgroup, or its
+    /// contents count as the cgroup's memory.
     ///
     /// A failure of what the plan calls best effort goes to `warn`.
     pub fn mount_ahead(&mut self, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
         let waits = |index: usize, source: &Source| match &plan.mounts[index].op {
             MountOp::Fs(fs) => fs.copy_up || fs.fstype.starts_with("cgroup"),
-            _ => matches!(source, Source::Coming | Source::InTurn(_)),
+            _ => matches!(source, Source::Coming),
         };
         let end = (0..plan.mounts.len()).find(|&index| waits(index, &self.sources[index]));
-        self.mount_until(end.unwrap_or(plan.mounts.len()), plan, warn, &mut |_| bail!("no source can be asked for yet"))
+        self.mount_until(end.unwrap_or(plan.mounts.len()), plan, warn)
     }
 
     /// Opens the sources that were not there before. The host's mounts are still seen.
     pub fn open_coming(&mut self, plan: &Plan) -> Result<()> {
-        prepare::open_coming(plan, &mut self.sources, &mut self.idmaps)
+        prepare::open_coming(plan, &mut self.sources)
     }
 
     /// Carries out `plan.mounts` in order, those that are left: binds, filesystems, devices and links.
     ///
-    /// A failure of what the plan calls best effort goes to `warn`. `supply` gets the answer of
-    /// [`Outstanding::clone_turn`]; it is asked only with [`Cloning::InTurn`].
-    pub fn mount_all(
-        &mut self,
-        plan: &Plan,
-        warn: &mut dyn FnMut(String),
-        supply: &mut dyn FnMut(Wanted) -> Result<Vec<OwnedFd>>,
-    ) -> Result<()> {
-        self.mount_until(plan.mounts.len(), plan, warn, supply)?;
+    /// A failure of what the plan calls best effort goes to `warn`.
+    pub fn mount_all(&mut self, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
+        self.mount_until(plan.mounts.len(), plan, warn)?;
         self.parent = None;
         self.limit = None;
         Ok(())
     }
 
-    fn mount_until(
-        &mut self,
-        end: usize,
-        plan: &Plan,
-        warn: &mut dyn FnMut(String),
-        supply: &mut dyn FnMut(Wanted) -> Result<Vec<OwnedFd>>,
-    ) -> Result<()> {
+    fn mount_until(&mut self, end: usize, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<()> {
         let _umask = Umask::none();
         for index in self.next..end {
             let mount = &plan.mounts[index];
-            if matches!(self.sources[index], Source::InTurn(_)) {
-                self.turn.take(plan, &mut self.sources, index, supply).with_context(|| prepare::at(mount))?;
-            }
             let done = self.carry_out(plan, index, warn);
             required(mount, done, warn)?;
         }
         self.next = end;
         Ok(())
+    }
+
+    /// The detached tree that `plan.mounts[index]` attaches, once; `None` where it needs none.
+    fn take_tree(&mut self, plan: &Plan, index: usize, warn: &mut dyn FnMut(String)) -> Result<Option<OwnedFd>> {
+        let source = std::mem::replace(&mut self.sources[index], Source::Nothing);
+        if self.may_lead_inside[index]
+            && let Some(path) = prepare::host_path(&plan.mounts[index])
+            && let Some(inside) = source::find_inside(self.dir.as_fd(), path).map_err(|e| diagnose::source(e, path))?
+        {
+            return prepare::clone_source(plan, index, inside.as_fd(), &mut self.idmaps, warn).map(Some);
+        }
+        match source {
+            Source::Nothing => Ok(None),
+            Source::Tree(tree) => Ok(Some(tree)),
+            Source::Opened(fd) => prepare::clone_source(plan, index, fd.as_fd(), &mut self.idmaps, warn).map(Some),
+            Source::Host | Source::Coming => bail!("the source was not opened"),
+            Source::Failed(error) => Err(error),
+        }
     }
 
     /// Makes read-only what had to stay writable until now, then carries out `plan.masks`: masked and read-only paths.

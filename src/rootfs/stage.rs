@@ -5,7 +5,7 @@
 
 use super::{Umask, attach, attr, isolate, mask, prepare, target};
 use crate::plan::devices::MakeDevice;
-use crate::plan::{CreateTarget, MountOp, Plan};
+use crate::plan::{CreateTarget, MountOp, Plan, Requirement};
 use crate::rootfs::Prepared;
 use crate::rootfs::prepare::Source;
 use crate::sys::Call;
@@ -57,7 +57,7 @@ impl Prepared {
     ///
     /// In a mount namespace of the caller's own, which is cut off from the host's.
     pub fn stage(self, plan: &Plan, directory: &Path) -> Result<()> {
-        let sources = self.sources.context("mounts cannot be cloned without CAP_SYS_ADMIN")?;
+        let root = self.root.context("mounts cannot be cloned without CAP_SYS_ADMIN")?;
         isolate()?;
         let _umask = Umask::none();
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -65,16 +65,19 @@ impl Prepared {
             .call(|| format!("mount a tmpfs at {}", directory.display()))?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let stage = open(directory, flags, Mode::empty()).call(|| format!("open {}", directory.display()))?;
-        put(stage.as_fd(), ROOT, sources.root.as_fd()).context("root.path")?;
+        put(stage.as_fd(), ROOT, root.as_fd()).context("root.path")?;
         put(stage.as_fd(), NULL, mask::null_device()?.as_fd()).context("the cover of masked files")?;
-        let mut trees = Vec::with_capacity(sources.trees.len());
-        for (index, source) in sources.trees.into_iter().enumerate() {
+        let mut trees = Vec::with_capacity(self.sources.len());
+        for (index, source) in self.sources.into_iter().enumerate() {
             let at = || prepare::at(&plan.mounts[index]);
             let tree = match source {
                 Source::Nothing => None,
                 Source::Tree(tree) => Some(tree),
-                Source::InTurn(_) | Source::Coming => bail!("{}: the source was not cloned", at()),
-                // Only what may be missing; criu says so if the container has had it.
+                Source::Host | Source::Opened(_) | Source::Coming => bail!("{}: the source was not cloned", at()),
+                Source::Failed(error) if plan.mounts[index].requirement == Requirement::Must => {
+                    return Err(error).with_context(at);
+                }
+                // criu says so if the container has had it.
                 Source::Failed(_) => None,
             };
             if let Some(tree) = &tree {
@@ -82,7 +85,7 @@ impl Prepared {
             }
             trees.push(tree);
         }
-        make_mount_points(plan, sources.root.as_fd(), &trees)?;
+        make_mount_points(plan, root.as_fd(), &trees)?;
         for (index, tree) in trees.iter().enumerate() {
             let Some(tree) = tree.as_ref().filter(|_| attr::readonly_at_end(plan, index)) else { continue };
             attr::make_readonly(tree.as_fd())

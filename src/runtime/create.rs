@@ -12,7 +12,7 @@ use crate::plan::mounts::{FsOption, MountOp};
 use crate::plan::namespaces::Namespace;
 use crate::plan::resources::Limit;
 use crate::plan::{Plan, RootChange};
-use crate::rootfs::{Cloning, Prepared};
+use crate::rootfs::Prepared;
 use crate::security::lsm::{self, Labels};
 use crate::security::seal::{self, Seal};
 use crate::security::seccomp;
@@ -248,7 +248,9 @@ impl Making<'_> {
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
         // A mount of type cgroup has the container's own cgroup as its source.
-        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), &cgroup.coming(), Cloning::InTurn)?;
+        let prepared = Prepared::for_init(plan, sources.unwrap_or_default(), &cgroup.coming(), &mut |text| {
+            log::warn(format_args!("{}: {text}", plan.id));
+        })?;
         if let (Some(rdt), Some((root, _))) = (&plan.intel_rdt, &self.record.intel_rdt) {
             rdt::Group::create(root, &plan.id, rdt)?;
         }
@@ -328,14 +330,14 @@ impl Making<'_> {
         let pid = self.init.insert(init).pid;
         let attended = self.finish_cgroup(cgroup, pid).and_then(|()| match waits {
             true => prepare_init(plan, &self.record, pid, &host, &prepared),
-            false => Ok(None),
+            false => Ok(()),
         });
         let init = self.init.as_ref().context("there is no init process")?;
-        let userns = match attended {
+        match attended {
             // Init, which has gone ahead, knows better why: it is gone.
             Err(error) if dialogue.channel.is_closed()? => return Err(dialogue.last_words(init).unwrap_or(error)),
             attended => attended?,
-        };
+        }
         if waits {
             dialogue.let_go_on(init)?;
         }
@@ -345,7 +347,7 @@ impl Making<'_> {
             let start_time = store::start_time(init.pid).context("init is gone")?;
             self.entry.write_init(&InitRecord { pid: init.pid, start_time })?;
         }
-        drop(joins);
+        drop((joins, prepared));
         let mut before_start = before_start;
         let seal = if before_start.is_none() { self.seal.take() } else { None };
         let entry = self.entry;
@@ -353,7 +355,7 @@ impl Making<'_> {
             Some(act) => act(entry, init),
             None => bail!("a frame out of turn"),
         };
-        let born = dialogue.until_ready(plan, init, prepared.rest(userns), seal, &mut before_start)?;
+        let born = dialogue.until_ready(plan, init, seal, &mut before_start)?;
         if let Some(newborn) = born {
             let init = self.init.insert(newborn);
             let start_time = store::start_time(init.pid).context("init is gone")?;
@@ -386,9 +388,8 @@ fn oom_score_adj(plan: &Plan) -> Option<i32> {
     plan.process.as_ref().and_then(|p| p.oom_score_adj)
 }
 
-/// What init waits for before its first step. Returns its user namespace, where mounts have that one's mapping.
-fn prepare_init(plan: &Plan, record: &Record, init: i32, host: &Host, prepared: &Prepared) -> Result<Option<OwnedFd>> {
-    let mut userns = None;
+/// Does what init waits for before its first step.
+fn prepare_init(plan: &Plan, record: &Record, init: i32, host: &Host, prepared: &Prepared) -> Result<()> {
     if let Some(map) = plan.namespaces.id_map.as_ref().filter(|_| plan.namespaces.user == Namespace::New) {
         super::idmap::write(init, map, host)?;
         if prepared.needs_user_namespace() {
@@ -396,7 +397,6 @@ fn prepare_init(plan: &Plan, record: &Record, init: i32, host: &Host, prepared: 
             let namespace = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
                 .call(|| format!("open {path}"))?;
             prepared.map_ids(plan, namespace.as_fd())?;
-            userns = Some(namespace);
         }
     }
     if let Some(score) = oom_score_adj(plan) {
@@ -408,7 +408,7 @@ fn prepare_init(plan: &Plan, record: &Record, init: i32, host: &Host, prepared: 
     if let Some((root, group)) = &record.intel_rdt {
         group.join(root, init)?;
     }
-    Ok(userns)
+    Ok(())
 }
 
 /// Lets the procfs mounts of the plan show this pid namespace, whoever makes them; false where the kernel has no way to

@@ -3,7 +3,6 @@
 use crate::init::Step;
 use crate::ipc::{Channel, FromInit, ToInit};
 use crate::plan::Plan;
-use crate::rootfs::Outstanding;
 use crate::security::seal::Seal;
 use crate::security::seccomp::notify::{self, ContainerProcessState};
 use crate::state::{HookState, Status};
@@ -111,14 +110,11 @@ impl Dialogue {
         &self,
         plan: &Plan,
         init: &InitProcess,
-        mut outstanding: Outstanding,
-        mut seal: Option<Seal>,
+        seal: Option<Seal>,
         before_start: &mut dyn FnMut(&InitProcess) -> Result<()>,
     ) -> Result<Option<InitProcess>> {
+        drop(seal);
         loop {
-            if outstanding.is_empty() {
-                drop(seal.take());
-            }
             match self.hear(init)? {
                 FromInit::Ready => return Ok(None),
                 FromInit::Born(pid) => return self.adopt(pid, init).map(Some),
@@ -139,10 +135,6 @@ impl Dialogue {
                     let state = HookState::of(plan, Status::Created, Some(init.pid)).to_json();
                     hooks::run_all(&plan.hooks.prestart, &state, None)?;
                     hooks::run_all(&plan.hooks.create_runtime, &state, None)?;
-                }
-                FromInit::SourcesWanted(index) => {
-                    outstanding.clone_turn(plan, index as usize, &mut |trees| self.channel.send_fds(trees))?;
-                    continue;
                 }
                 FromInit::SeccompListener(number) => hand_on_listener(plan, init, number)?,
                 FromInit::Warning(_) | FromInit::Failed(_) => bail!("a frame out of turn"),

@@ -24,8 +24,8 @@ use crate::init::restored::{self, Restored};
 use crate::ipc::{Channel, ToInit, socket};
 use crate::plan::Plan;
 use crate::plan::namespaces::Namespace;
+use crate::rootfs::Prepared;
 use crate::rootfs::stage::Staged;
-use crate::rootfs::{Cloning, Prepared};
 use crate::security::seccomp;
 use crate::state::{HookState, Status};
 use crate::store::{self, Entry, InitRecord};
@@ -270,7 +270,9 @@ impl Restoring<'_> {
         let mut cgroup = self.make_cgroup(host, filter.as_deref())?;
         storage::make_sources(plan)?;
         let sources = volumes.map(|volumes| volumes.take(plan, &self.record)).transpose()?;
-        let prepared = Prepared::with_sources(plan, sources.unwrap_or_default(), &[], Cloning::AtOnce)?;
+        let prepared = Prepared::cloned(plan, sources.unwrap_or_default(), &mut |text| {
+            log::warn(format_args!("{}: {text}", plan.id));
+        })?;
         // As the kernel's table of mounts will have it, without links.
         let stage = self.entry.make_directory(STAGE)?;
         let stage = std::fs::canonicalize(&stage).call(|| format!("realpath {}", stage.display()))?;

@@ -11,8 +11,8 @@ use crate::plan::mounts::{AddedMount, Bind, Fs, FsOption, MissingSource, Mount};
 use crate::plan::tenant::Reach;
 use crate::plan::volume::{CopyUp, Origin};
 use crate::plan::{MountOp, Plan};
-use crate::rootfs::OpenSources;
 use crate::rootfs::copy::Copied;
+use crate::rootfs::{OpenSource, OpenSources};
 use crate::store::Access;
 use crate::sys::{Call, Errno, SyscallError};
 use crate::volumes::grammar::{self, VolumesFrom};
@@ -248,7 +248,7 @@ impl Volumes {
                     log::warn(format_args!("{}: volume {name}: {attribute}: the attribute was left out", plan.id));
                 }
             }
-            sources.insert(*index, taken.data);
+            sources.insert(*index, OpenSource { fd: taken.data, path: taken.path });
         }
         Ok(sources)
     }

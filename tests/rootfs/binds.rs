@@ -187,8 +187,9 @@ fn unbindable_source(host: &Host) {
     host.mkdir("vol");
     host.mount_tmpfs("vol");
     host.remount("vol", MsFlags::MS_UNBINDABLE);
-    let error = host.error(vec![bind(&host.path("vol"), "/data")]);
-    assert!(error.contains("is on an unbindable mount: open_tree"), "{error}");
+    host.write("vol/file", "text");
+    // Init's copy of the mount is a slave, and can be bound.
+    host.run(vec![bind(&host.path("vol"), "/data")], || assert_eq!(read_text("/data/file"), "text"));
 }
 
 fn destination_root(host: &Host) {
@@ -249,7 +250,7 @@ fn errors(host: &Host) {
         error,
         format!(
             "mounts[0] /data: source {shown}/none does not exist: \
-             open_tree {shown}/none: no such file or directory (ENOENT)"
+             open {shown}/none: no such file or directory (ENOENT)"
         )
     );
     let error = host.error(vec![bind(&host.path("none/of/these"), "/data")]);
@@ -370,5 +371,5 @@ fn best_effort(host: &Host) {
     let path = host.path("none").display().to_string();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].starts_with("mounts[0] /data: ") && warnings[0].ends_with("(left out: it is only a test)"));
-    assert!(warnings[0].contains(&format!("open_tree {path}: no such file or directory (ENOENT)")), "{warnings:?}");
+    assert!(warnings[0].contains(&format!("open {path}: no such file or directory (ENOENT)")), "{warnings:?}");
 }

@@ -9,7 +9,7 @@ use rvol_runc::plan::mounts::{Bind, CreateTarget, Fs, FsOption, Mount, MountOp, 
 use rvol_runc::plan::namespaces::{IdMap, IdMapWriter, IdRange, Namespace};
 use rvol_runc::plan::options::{Attr, Propagation, PropagationKind};
 use rvol_runc::plan::{Hooks, Namespaces, Plan, Process, RootChange, Rootfs, resources};
-use rvol_runc::rootfs::{Prepared, Root};
+use rvol_runc::rootfs::{OpenSources, Prepared, Root};
 use rvol_runc::sys::ns::{Cloned, Parent, clone3, unshare};
 use rvol_runc::sys::pidfd::End;
 use rvol_runc::sys::{pidfd, process};
@@ -187,7 +187,8 @@ pub fn attempt(plan: &Plan, inside: impl FnOnce()) -> Result<Vec<String>, String
 
 /// Plays the runtime: opens the sources, clones init, maps ids, lets it go on.
 fn container(plan: &Plan, before: impl FnOnce(&Root), inside: impl FnOnce()) -> Result<Vec<String>, String> {
-    let prepared = Prepared::open(plan).map_err(|e| format!("{e:#}"))?;
+    let prepared = Prepared::for_init(plan, OpenSources::new(), &[], &mut |text| panic!("{text}"))
+        .map_err(|e| format!("{e:#}"))?;
     let (go_read, go) = pipe2(OFlag::O_CLOEXEC).expect("pipe2");
     let (report, report_write) = pipe2(OFlag::O_CLOEXEC).expect("pipe2");
     let user = plan.namespaces.user == Namespace::New;
@@ -259,7 +260,7 @@ fn init(
     let mut warnings = Vec::new();
     let mut warn = |text: String| warnings.push(text);
     let made = Root::enter(plan, prepared).and_then(|mut root| {
-        root.mount_all(plan, &mut warn, &mut |_| unreachable!("everything is cloned at once"))?;
+        root.mount_all(plan, &mut warn)?;
         before(&root);
         root.mask_all(plan, &mut warn)?;
         root.pivot(plan)

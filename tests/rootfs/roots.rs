@@ -4,7 +4,7 @@ use crate::kit::*;
 use nix::mount::{MsFlags, mount};
 use rvol_runc::plan::options::{Propagation, PropagationKind};
 use rvol_runc::plan::{Plan, RootChange};
-use rvol_runc::rootfs::{Prepared, Root};
+use rvol_runc::rootfs::{OpenSources, Prepared, Root};
 use rvol_runc::sys::ns::unshare;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ fn path_errors(host: &Host) {
     let shown = plan.rootfs.path.display().to_string();
     assert_eq!(
         error(&plan),
-        format!("root.path {shown} does not exist: open_tree {shown}: no such file or directory (ENOENT)")
+        format!("root.path {shown} does not exist: open {shown}: no such file or directory (ENOENT)")
     );
 }
 
@@ -252,14 +252,14 @@ fn joined(host: &Host) {
         let _ = std::fs::create_dir(&other);
         let before = mountinfo();
         let status = in_child(0, || {
-            let prepared = Prepared::open(&plan).unwrap();
+            let prepared = Prepared::cloned(&plan, OpenSources::new(), &mut |text| panic!("{text}")).unwrap();
             unshare(libc::CLONE_NEWNS as u64).unwrap();
             if other != host.dir {
                 // A namespace in which the root filesystem has no path.
                 nix::mount::umount2(&host.dir, nix::mount::MntFlags::MNT_DETACH).unwrap();
             }
             let mut root = Root::enter(&plan, prepared).unwrap();
-            root.mount_all(&plan, &mut |warning| panic!("{warning}"), &mut |_| unreachable!()).unwrap();
+            root.mount_all(&plan, &mut |warning| panic!("{warning}")).unwrap();
             root.pivot(&plan).unwrap();
             assert_eq!(read_text("/data/file"), "text");
         });
@@ -284,6 +284,6 @@ fn cwd(host: &Host) {
     assert_eq!(std::fs::read_dir(&decoy).unwrap().count(), 0);
     // Preparing alone leaves nothing, not even an open mount.
     let before = mountinfo();
-    drop(Prepared::open(&plan).unwrap());
+    drop(Prepared::cloned(&plan, OpenSources::new(), &mut |text| panic!("{text}")).unwrap());
     assert_eq!(mountinfo(), before);
 }

@@ -6,6 +6,7 @@
 use super::entry::Entry;
 use super::target;
 use crate::plan::Problem;
+use crate::plan::options::{BindOption, Propagation};
 use crate::plan::volume::Origin;
 use oci_spec::runtime as oci;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,12 @@ pub(super) fn merge<'a>(
     problems: &mut Vec<Problem>,
 ) {
     for (added, mount) in added.iter().zip(mounts) {
-        let entry = Entry::read(added.place.clone(), mount, Some(added));
+        let mut entry = Entry::read(added.place.clone(), mount, Some(added));
+        // Docker's default for what it binds itself.
+        if let Some(bind) = entry.options.bind {
+            let private = Propagation::private(bind == BindOption::Tree);
+            entry.options.propagation = entry.options.propagation.or(Some(private));
+        }
         if let Err(message) = check(&entry.target) {
             problems.push(Problem::new(&added.place, message));
             continue;

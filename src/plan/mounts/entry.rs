@@ -310,8 +310,9 @@ impl Scene<'_> {
             // Without `.` and double slashes; `..` is the kernel's affair, for a component may be a symbolic link.
             source: self.bundle.join(source).components().collect(),
             recursive,
-            attr: entry.options.attr,
-            propagation: entry.options.propagation.unwrap_or(Propagation::private(recursive)),
+            attr: entry.options.attr.recursive_last(),
+            // As in runc: what the host mounts below the source later is seen, and nothing goes back.
+            propagation: entry.options.propagation.unwrap_or(Propagation::slave(recursive)),
             idmap,
             volume: None,
             missing: entry.added.map_or(MissingSource::default(), |added| added.missing),
@@ -484,7 +485,8 @@ fn remount(entry: &Entry, problems: &mut Vec<Problem>, warnings: &mut Vec<String
         options.extend(entry.options.superblock.iter().map(|flag| FsOption::Flag(flag.name.to_owned())));
         options.extend(entry.options.data.iter().map(|(_, option)| option.clone()));
     }
-    let op = MountOp::Remount { attr: entry.options.attr, propagation: entry.options.propagation, options };
+    let op =
+        MountOp::Remount { attr: entry.options.attr.recursive_last(), propagation: entry.options.propagation, options };
     entry.must(entry.target(CreateTarget::Nothing), op)
 }
 

@@ -75,19 +75,19 @@ impl Case {
 fn kinds() {
     let case = Case::new();
     for (mount, line) in [
-        (json!({"destination": "/d", "source": "/s", "options": ["bind"]}), "bind  /d  /s  private"),
-        (json!({"destination": "/d", "type": "none", "source": "/s", "options": ["rbind"]}), "rbind  /d  /s  rprivate"),
+        (json!({"destination": "/d", "source": "/s", "options": ["bind"]}), "bind  /d  /s  slave"),
+        (json!({"destination": "/d", "type": "none", "source": "/s", "options": ["rbind"]}), "rbind  /d  /s  rslave"),
         // The option decides, not the type.
-        (json!({"destination": "/d", "type": "tmpfs", "source": "/s", "options": ["bind"]}), "bind  /d  /s  private"),
+        (json!({"destination": "/d", "type": "tmpfs", "source": "/s", "options": ["bind"]}), "bind  /d  /s  slave"),
         (
             json!({"destination": "/d", "source": "./a//b/../c", "options": ["bind"]}),
-            "bind  /d  /bundle/a/b/../c  private",
+            "bind  /d  /bundle/a/b/../c  slave",
         ),
         (
             json!({"destination": "/d", "source": "/s", "options": ["rbind", "ro", "rnosuid", "rslave"]}),
             "rbind  /d  /s  rnosuid,ro,rslave",
         ),
-        (json!({"destination": "/", "source": "/s", "options": ["bind"]}), "bind  /  /s  private"),
+        (json!({"destination": "/", "source": "/s", "options": ["bind"]}), "bind  /  /s  slave"),
         (json!({"destination": "/t", "type": "tmpfs"}), "mount  /t  tmpfs tmpfs  private"),
         (
             json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
@@ -322,12 +322,12 @@ fn id_maps() {
     let none = Value::Null;
     assert_eq!(
         case.line(maps(range(5, 1), range(6, 2), &["ridmap"])),
-        "bind  /d  /s  private,ridmap=uids=0:5:1;gids=0:6:2"
+        "bind  /d  /s  slave,ridmap=uids=0:5:1;gids=0:6:2"
     );
     // Without the option too, and not recursive then.
-    assert_eq!(case.line(maps(range(5, 1), range(6, 2), &[])), "bind  /d  /s  private,idmap=uids=0:5:1;gids=0:6:2");
+    assert_eq!(case.line(maps(range(5, 1), range(6, 2), &[])), "bind  /d  /s  slave,idmap=uids=0:5:1;gids=0:6:2");
     let own = case.line(maps(none.clone(), none.clone(), &["idmap=uids=0-5-1;gids=0-6-1"]));
-    assert_eq!(own, "bind  /d  /s  private,idmap=uids=0:5:1;gids=0:6:1");
+    assert_eq!(own, "bind  /d  /s  slave,idmap=uids=0:5:1;gids=0:6:1");
     for (mount, problem) in [
         (maps(none.clone(), none.clone(), &["idmap"]), "mounts[0].options[0]: an id-mapped mount needs"),
         (maps(json!([]), json!([]), &["ridmap"]), "mounts[0].options[0]: an id-mapped mount needs"),
@@ -346,17 +346,17 @@ fn id_maps() {
 fn the_mapping_of_the_container_is_shared() {
     let case = Case::new().user_namespace();
     let mut mount = json!({"destination": "/d", "source": "/s", "options": ["rbind", "idmap"]});
-    assert_eq!(case.line(mount.clone()), "rbind  /d  /s  rprivate,idmap=container");
+    assert_eq!(case.line(mount.clone()), "rbind  /d  /s  rslave,idmap=container");
     // The same ranges, written out.
     mount["uidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
     mount["gidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 5}]);
-    assert_eq!(case.line(mount.clone()), "rbind  /d  /s  rprivate,idmap=container");
+    assert_eq!(case.line(mount.clone()), "rbind  /d  /s  rslave,idmap=container");
     mount["gidMappings"][0]["size"] = json!(6);
-    assert_eq!(case.line(mount.clone()), "rbind  /d  /s  rprivate,idmap=uids=0:100000:1000;gids=0:100000:6");
+    assert_eq!(case.line(mount.clone()), "rbind  /d  /s  rslave,idmap=uids=0:100000:1000;gids=0:100000:6");
     let mut joined = Case::new();
     joined.namespaces.user = Namespace::Join("/proc/1/ns/user".into());
     let mount = json!({"destination": "/d", "source": "/s", "options": ["bind", "idmap"]});
-    assert_eq!(joined.line(mount), "bind  /d  /s  private,idmap=container");
+    assert_eq!(joined.line(mount), "bind  /d  /s  slave,idmap=container");
 }
 
 #[test]
@@ -534,7 +534,7 @@ fn added_mounts_find_their_place() {
     dev.added = vec![added("bind", Some("/dev"), "/dev")];
     let planned =
         dev.mounts(json!([{"destination": "/dev", "type": "tmpfs"}, {"destination": "/dev/pts", "type": "devpts"}]));
-    assert_eq!(planned.mounts[0].to_string(), "rbind  /dev  /dev  rprivate  (-v /dev)");
+    assert_eq!(planned.mounts[0].to_string(), "rbind  /dev  /dev  rslave  (-v /dev)");
     assert!(!planned.mounts.iter().any(|mount| mount.target.path == Path::new("/dev/pts")));
     let mut root = Case::new();
     root.added = vec![added("bind", Some("/s"), "/x/..")];

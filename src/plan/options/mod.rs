@@ -105,6 +105,13 @@ impl Attr {
         Attr { set: self.recursive_set & !self.clear | self.set, ..Attr::default() }
     }
 
+    /// As mount(2) and then mount_setattr(2) give it, whatever the order of the options: what a recursive option (`rro`)
+    /// says holds for the mount itself too, also against a later plain one (`rw`). runc and crun do it so.
+    pub fn recursive_last(self) -> Attr {
+        let decided = self.recursive_set | self.recursive_clear;
+        Attr { set: self.set & !decided, clear: self.clear & !decided, ..self }
+    }
+
     /// Whether the mount itself becomes read-only.
     pub fn is_readonly(self) -> bool {
         self.of_new_mount().set & RDONLY != 0
@@ -136,6 +143,11 @@ impl Attr {
 }
 
 impl Propagation {
+    /// `slave` or `rslave`.
+    pub fn slave(recursive: bool) -> Propagation {
+        Propagation { kind: PropagationKind::Slave, recursive }
+    }
+
     /// `private` or `rprivate`.
     pub fn private(recursive: bool) -> Propagation {
         Propagation { kind: PropagationKind::Private, recursive }
