@@ -133,7 +133,10 @@ fn proc_is_guarded(host: &Host) {
     let file = host.write("file", "fake");
     for mount in [fs("tmpfs", "/proc"), bind(&vol, "/proc")] {
         let error = host.error(vec![mount]);
-        assert_eq!(error, "mounts[0] /proc: \"/proc\" cannot be mounted because it is not of type proc");
+        assert_eq!(
+            error,
+            "mounts[0] /proc: \"/proc\" cannot be mounted because it is not of type proc, or not the root of a procfs"
+        );
     }
     let inside = |path: &str, error: String| {
         assert_eq!(error, format!("mounts[0] {path}: {path:?} cannot be mounted because it is inside /proc"));
