@@ -353,6 +353,32 @@ fn volumes_in_a_user_namespace() {
     assert_eq!(fs::metadata(case.data("data").join("x")).expect("stat").uid(), 0, "no chown is needed");
 }
 
+#[test]
+fn podmans_words_on_a_volume_and_on_a_bind_of_the_config() {
+    needs!(Rvol);
+    let mut case = Case::new();
+    let dir = case.make_dir("dir");
+    case.make_file("dir/file", "x");
+    fs::write(case.rootfs().join("data/from-the-image"), "x").expect("write");
+    case.script("ls /data; grep ' /data ' /proc/self/mountinfo | cut -d' ' -f6");
+    for (words, wanted) in [
+        ("nosuid,nodev,noexec", "from-the-image\nrw,nosuid,nodev,noexec,relatime\n"),
+        ("copy,suid,dev,exec", "from-the-image\nrw,relatime\n"),
+        ("nocopy,nosuid", "rw,nosuid,relatime\n"),
+    ] {
+        assert_eq!(case.run_with(&["-v", &format!("data:/data:{words}")]).ok().stdout, wanted, "{words}");
+        case.volume(&["rm", "data"]).ok();
+    }
+    case.run_with(&["-v", "data:/data:exec,noexec"]).fails().says("invalid mode: exec,noexec");
+    // What an engine has acted upon itself.
+    case.script("ls /data");
+    for word in ["copy", "nocopy", "z", "Z", "U"] {
+        case.bind(&dir, "/data", &["rbind", word]);
+        assert_eq!(case.run().ok().stdout, "file\n", "{word}");
+        case.config["mounts"].as_array_mut().expect("mounts").pop();
+    }
+}
+
 /// As containerd's `ctr run --mount type=volume,src=data,dst=/data,options=rw` hands it through.
 #[test]
 fn volumes_in_the_form_of_containerd() {

@@ -49,6 +49,10 @@ pub(super) enum Kind<'a> {
 /// tmpfs(5).
 const TMPFS_PARAMETERS: &[&str] = &["gid", "huge", "mode", "mpol", "nr_blocks", "nr_inodes", "size", "uid"];
 
+/// Options of a bind that an engine acts upon before it writes config.json (it relabels, or changes owners). Podman leaves
+/// them there, and here they change nothing.
+const ENGINE_WORDS: &[&str] = &["U", "Z", "copy", "nocopy", "z"];
+
 /// Filesystems whose superblock others may share (the host, another container in the same namespace), or that must
 /// stay writable until they are filled: `ro` is an attribute of the container's mount and leaves the superblock alone.
 const READONLY_BY_MOUNT: &[&str] = &[
@@ -218,7 +222,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What only filesystems have, on a bind mount: parameters of a tmpfs are ignored, as mount(2) does it with all, for
+    /// What only filesystems have, on a bind mount, and no word of an engine's own (`-v DIR:/m:copy` of Podman): parameters of a tmpfs are ignored, as mount(2) does it with all, for
     /// configs carry them along (runtime-tools, `mounts`). Anything else may be a flag that is misspelt.
     fn refuse_data_of_bind(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
         let of_tmpfs =
@@ -232,7 +236,10 @@ impl<'a> Entry<'a> {
                     .push(format!("{place}.options[{index}]: `{key}=` is for tmpfs and has no effect on a bind mount"));
             }
         }
-        self.refuse_data(self.options.data.iter().filter(|(_, option)| !of_tmpfs(option)), "a bind mount", problems);
+        let is_engines =
+            |option: &FsOption| matches!(option, FsOption::Flag(flag) if ENGINE_WORDS.contains(&flag.as_str()));
+        let refused = self.options.data.iter().filter(|(_, option)| !of_tmpfs(option) && !is_engines(option));
+        self.refuse_data(refused, "a bind mount", problems);
     }
 
     /// Flags of the superblock change nothing where the superblock is there already.

@@ -218,6 +218,16 @@ fn parameters_of_a_tmpfs_do_nothing_on_a_bind() {
     }
 }
 
+/// Podman leaves them in config.json.
+#[test]
+fn an_engines_words_change_nothing_on_a_bind() {
+    for word in ["z", "Z", "U", "copy", "nocopy"] {
+        let entry = json!([{"destination": "/d", "source": "/s", "options": ["bind", word, "ro"]}]);
+        let planned = Case::new().mounts(entry);
+        assert_eq!((planned.problems.len(), planned.warnings.len()), (0, 0), "{word}");
+    }
+}
+
 #[test]
 fn read_only_filesystems() {
     let case = Case::new();

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use std::path::Path;
 
 /// Reads `[NAME:]DESTINATION[:OPTIONS]` as `-v` does, but never a directory of the host. An annotation has no other
-/// way to say `noexec` and `subpath=`, which `--mount` and config.json have for flags, so they stand among the options.
+/// way to say `subpath=`, which `--mount` and config.json have for flags, so it stands among the options.
 pub fn annotated(text: &str, place: String) -> Result<AddedMount> {
     let (flag, extra) = split(text);
     let mut mount = short::volume(&flag, Path::new("/"), place.clone())?;
@@ -19,7 +19,7 @@ pub fn annotated(text: &str, place: String) -> Result<AddedMount> {
 fn split(text: &str) -> (String, Vec<String>) {
     let fields: Vec<&str> = text.splitn(3, ':').collect();
     let [source, destination, options] = fields[..] else { return (text.to_owned(), Vec::new()) };
-    let is_extra = |word: &&str| *word == "noexec" || word.starts_with("subpath=");
+    let is_extra = |word: &&str| word.starts_with("subpath=");
     let (extra, rest): (Vec<&str>, Vec<&str>) = options.split(',').partition(is_extra);
     if extra.is_empty() {
         return (text.to_owned(), Vec::new());
@@ -53,9 +53,7 @@ mod tests {
             assert_eq!(mount.source.as_deref(), source.map(Path::new), "{text}");
             assert_eq!(mount.options, options, "{text}");
         }
-        for text in
-            ["/etc:/data", "./x:/data", "/etc:/data:noexec", "data:/data:suid", "data:/data:subpath=a:b", "data::ro"]
-        {
+        for text in ["/etc:/data", "./x:/data", "/etc:/data:noexec", "data:/data:subpath=a:b", "data::ro"] {
             assert!(annotated(text, "x".into()).is_err(), "{text}");
         }
     }

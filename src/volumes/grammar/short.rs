@@ -39,7 +39,7 @@ pub fn volume(text: &str, cwd: &Path, place: String) -> Result<AddedMount> {
         return Ok(mount);
     };
     if is_path {
-        ensure!(!mode.no_copy, "{}", misplaced("VolumeOptions"));
+        ensure!(mode.copy.is_none(), "{}", misplaced("VolumeOptions"));
         mount.source = Some(host_path(source, cwd));
         mount.options = vec!["rbind".into()];
     } else {
@@ -51,32 +51,34 @@ pub fn volume(text: &str, cwd: &Path, place: String) -> Result<AddedMount> {
     Ok(mount)
 }
 
-/// The third field: at most one word of each kind.
+/// The third field: at most one word of each kind. Docker knows the first five kinds, Podman the others too.
 #[derive(Debug, Default)]
 struct Mode<'a> {
     access: Option<&'a str>,
     label: Option<&'a str>,
     propagation: Option<&'a str>,
-    no_copy: bool,
+    copy: Option<&'a str>,
     consistency: Option<&'a str>,
+    devices: Option<&'a str>,
+    execution: Option<&'a str>,
+    set_user_id: Option<&'a str>,
+    idmap: Option<&'a str>,
 }
 
 impl<'a> Mode<'a> {
     fn parse(text: &'a str) -> Result<Mode<'a>> {
         let mut mode = Mode::default();
-        let mut copies = 0;
         for word in text.split(',').filter(|_| !text.is_empty()) {
             let place = match word {
                 "ro" | "rw" => &mut mode.access,
                 "z" | "Z" => &mut mode.label,
                 "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => &mut mode.propagation,
                 "consistent" | "cached" | "delegated" | "default" => &mut mode.consistency,
-                "nocopy" => {
-                    mode.no_copy = true;
-                    copies += 1;
-                    ensure!(copies == 1, "invalid mode: {text}");
-                    continue;
-                }
+                "copy" | "nocopy" => &mut mode.copy,
+                "dev" | "nodev" => &mut mode.devices,
+                "exec" | "noexec" => &mut mode.execution,
+                "suid" | "nosuid" => &mut mode.set_user_id,
+                "idmap" => &mut mode.idmap,
                 _ => bail!("invalid mode: {text}"),
             };
             ensure!(place.replace(word).is_none(), "invalid mode: {text}");
@@ -91,9 +93,9 @@ impl<'a> Mode<'a> {
             options.push(if kind == "bind" { "rro" } else { "ro" });
         }
         options.extend(self.propagation);
-        if self.no_copy {
-            options.push("nocopy");
-        }
+        // `copy` is what happens anyway.
+        options.extend(self.copy.filter(|word| *word == "nocopy"));
+        options.extend([self.devices, self.execution, self.set_user_id, self.idmap].into_iter().flatten());
         options.into_iter().map(str::to_owned).collect()
     }
 }

@@ -33,6 +33,12 @@ fn short_forms() {
         ("./rel:/x", "bind /here/./rel /x rbind"),
         ("..:/x", "bind /here/.. /x rbind"),
         ("ro:/x", "volume ro /x "),
+        // Podman's words.
+        ("data:/data:copy", "volume data /data "),
+        ("data:/data:nosuid,noexec,nodev,ro", "volume data /data ro,nodev,noexec,nosuid"),
+        ("data:/data:suid,exec,dev", "volume data /data dev,exec,suid"),
+        ("data:/data:idmap", "volume data /data idmap"),
+        ("/home:/test:noexec,nosuid", "bind /home /test rbind,noexec,nosuid"),
     ];
     for (text, expected) in cases {
         assert_eq!(v(text).unwrap(), expected, "{text}");
@@ -61,6 +67,9 @@ fn short_forms_that_docker_refuses() {
             "invalid volume specification: '/a:/x:nocopy': invalid mount config for type \"bind\": field VolumeOptions \
              must not be specified",
         ),
+        ("data:/x:copy,nocopy", "invalid mode: copy,nocopy"),
+        ("data:/x:exec,noexec", "invalid mode: exec,noexec"),
+        ("data:/x:U", "invalid mode: U"),
         (
             "data",
             "invalid volume specification: 'data': invalid mount config for type \"volume\": invalid mount path: 'data' \

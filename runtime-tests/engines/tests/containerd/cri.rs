@@ -312,3 +312,67 @@ pub fn volume(s: &Session) -> Check {
     pod.prints(&id, "cat /data/file", "kept")?;
     s.is("runc volume ls -q | grep -x default_data", "default_data")
 }
+
+/// A pod of a Kubernetes namespace, with annotations that its author wrote. `handler` is a runtime of the configuration.
+fn pod_of<'a>(s: &'a Session, handler: &str, namespace: &str, annotations: &Value) -> Check<Pod<'a>> {
+    let mut config = sandbox_config(false);
+    config["metadata"] =
+        json!({ "name": format!("pod-{namespace}-{handler}"), "uid": namespace, "namespace": namespace });
+    config["annotations"] = annotations.clone();
+    let answer = call(s, "RunPodSandbox", &json!({ "config": config, "runtime_handler": handler }))?;
+    let id = answer["pod_sandbox_id"].as_str().ok_or("no id of a sandbox")?.to_owned();
+    Ok(Pod { s, config, id })
+}
+
+fn is_refused(pod: &Pod, why: &str) -> Check {
+    let error = pod.container("sleep 1000", &json!({})).err().ok_or("the container should be refused")?;
+    if error.contains(why) { Ok(()) } else { Err(format!("should say {why:?}: {error}")) }
+}
+
+/// Pods of two namespaces, who do not trust each other: their own volumes, whatever their authors write.
+pub fn tenants(s: &Session) -> Check {
+    let asked = json!({ "rvol.volumes": "kept:/data /anonymous" });
+    let web = pod_of(s, "rvol", "web", &asked)?;
+    let first = web.container("echo secret >/data/file; sleep 1000", &json!({}))?;
+    s.becomes("cat /var/lib/rvol-runc/volumes/web_kept/_data/file", "secret")?;
+    let batch = pod_of(s, "rvol", "batch", &asked)?;
+    let second = batch.container("sleep 1000", &json!({}))?;
+    batch.prints(&second, "ls /data", "")?;
+    s.is("runc volume ls -q -f name=_kept", "batch_kept\nweb_kept")?;
+    s.is("runc volume inspect -f '{{json .Labels}}' batch_kept", r#"{"rvol.namespace":"batch"}"#)?;
+    s.is("ls /var/lib/rvol-runc/volumes/web_kept/refs | wc -l", "1")?;
+
+    // A container of another pod, even with its id.
+    let thief = pod_of(s, "open", "batch", &json!({ "rvol.volumes-from": first }))?;
+    is_refused(&thief, "only containers of the same sandbox share volumes")?;
+
+    // What is removed takes its volume without a name along; the named one stays.
+    call(s, "StopContainer", &json!({ "container_id": first, "timeout": 0 }))?;
+    call(s, "RemoveContainer", &json!({ "container_id": first }))?;
+    call(s, "StopContainer", &json!({ "container_id": second, "timeout": 0 }))?;
+    call(s, "RemoveContainer", &json!({ "container_id": second }))?;
+    s.is("runc volume ls -q -f label=rvol.container | wc -l", "0")?;
+    s.is("runc volume ls -q -f name=_kept", "batch_kept\nweb_kept")
+}
+
+/// Under `pod_annotations = ["*"]` a pod's annotations all reach config.json. containerd writes its own over them.
+pub fn forged_namespace(s: &Session) -> Check {
+    let web = pod_of(s, "rvol", "web", &json!({ "rvol.volumes": "forged:/data" }))?;
+    web.container("echo secret >/data/file; sleep 1000", &json!({}))?;
+    s.becomes("cat /var/lib/rvol-runc/volumes/web_forged/_data/file", "secret")?;
+    let forged = json!({
+        "rvol.volumes": "forged:/data", "io.kubernetes.cri.sandbox-namespace": "web", "io.kubernetes.cri.sandbox-id": web.id,
+        "io.kubernetes.cri.container-type": "sandbox",
+    });
+    let pod = pod_of(s, "open", "other", &forged)?;
+    let id = pod.container("sleep 1000", &json!({}))?;
+    pod.prints(&id, "ls /data; grep -c ' /data ' /proc/self/mountinfo", "1")?;
+    s.is("runc volume ls -q -f name=_forged", "other_forged\nweb_forged")?;
+    // Those of another engine are not overwritten, and so the pod is refused.
+    let forged = json!({
+        "rvol.volumes": "forged:/data", "io.kubernetes.cri-o.SandboxID": web.id,
+        "io.kubernetes.cri-o.Labels": r#"{"io.kubernetes.pod.namespace":"web"}"#,
+    });
+    let pod = pod_of(s, "open", "third", &forged)?;
+    is_refused(&pod, "one may be forged")
+}

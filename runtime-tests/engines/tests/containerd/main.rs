@@ -69,7 +69,7 @@ const SUITE: Suite = Suite {
         cri::terminal,
         cri::start_of_a_missing_program,
     ],
-    ours: tests![ctr::volume, ctr::volume_copies_up, cri::privileged, cri::volume],
+    ours: tests![ctr::volume, ctr::volume_copies_up, cri::privileged, cri::volume, cri::tenants, cri::forged_namespace],
 };
 
 fn main() -> ExitCode {
@@ -91,6 +91,12 @@ version = 2
     runtime_type = "io.containerd.runc.v2"
     pod_annotations = ["rvol.*"]
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.rvol.options]
+      BinaryName = "/run/eng/bin/runc"
+  # A node whose pods' annotations are all handed on.
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.open]
+    runtime_type = "io.containerd.runc.v2"
+    pod_annotations = ["*"]
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.open.options]
       BinaryName = "/run/eng/bin/runc"
 "#;
 

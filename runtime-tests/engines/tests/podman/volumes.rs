@@ -5,6 +5,11 @@ use engine_tests::{Check, Session};
 pub fn bind(s: &Session) -> Check {
     s.write("dir/file", "host\n")?;
     s.is("podman run --rm --net=none -v $PWD/dir:/dir box sh -c 'cat /dir/file; echo container >/dir/back'; cat dir/back", "host\ncontainer")?;
+    // Words that Podman acts upon and leaves in config.json.
+    s.is(
+        "for word in copy nocopy z Z; do podman run --rm --net=none -v $PWD/dir:/dir:$word box cat /dir/file; done",
+        "host\nhost\nhost\nhost",
+    )?;
     s.has(
         "podman run --rm --net=none -v $PWD/dir:/dir:ro,noexec box touch /dir/new 2>&1 || true",
         "Read-only file system",
@@ -15,6 +20,7 @@ pub fn bind(s: &Session) -> Check {
 pub fn named(s: &Session) -> Check {
     s.is("podman run --rm --net=none -v data:/data box sh -c 'echo kept >/data/file'", "")?;
     s.is("podman run --rm --net=none -v data:/data:ro box cat /data/file", "kept")?;
+    s.is("podman run --rm --net=none -v data:/data:noexec,nosuid box grep -c ' /data .*nosuid,nodev,noexec' /proc/self/mountinfo", "1")?;
     s.is("podman volume ls -q", "data")
 }
 
