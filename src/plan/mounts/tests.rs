@@ -119,8 +119,8 @@ fn problems_have_their_place() {
         (json!({"destination": "/d", "options": ["bind"]}), vec!["mounts[0].source: is missing"]),
         (json!({"destination": "/d", "source": "", "options": ["bind"]}), vec!["mounts[0].source: is missing"]),
         (
-            json!({"destination": "/d", "source": "/s", "options": ["bind", "lowerdir=1,upperdir=7", "nocopy"]}),
-            vec!["mounts[0].options[1]: `lowerdir=1,upperdir=7` is not", "mounts[0].options[2]: `nocopy` is not"],
+            json!({"destination": "/d", "source": "/s", "options": ["bind", "lowerdir=1,upperdir=7", "nocopies"]}),
+            vec!["mounts[0].options[1]: `lowerdir=1,upperdir=7` is not", "mounts[0].options[2]: `nocopies` is not"],
         ),
         (
             json!({"destination": "/d", "source": "/s", "options": ["bind", "tmpcopyup"]}),
