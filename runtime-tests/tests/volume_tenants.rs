@@ -246,7 +246,7 @@ fn a_pod_has_few_options_and_no_directories_of_the_kernel() {
         ("data:/data:cached", "a pod cannot ask for the option `cached`"),
         ("data:/data:suid", "a pod cannot ask for the option `suid`"),
         ("data:/data:idmap", "a pod cannot ask for the option `idmap`"),
-        ("data:/data:rshared", "invalid mode: rshared"),
+        ("data:/data:rshared", "field BindOptions must not be specified"),
         ("data:/data:driver=x", "invalid mode: driver=x"),
         ("data:/data:label=a=b", "invalid mode: label=a=b"),
         ("data:/data:subpath=../x", "subpath must be a relative path within the volume"),
