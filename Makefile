@@ -10,12 +10,15 @@ DESTDIR ?=
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 # The target is explicit (.cargo/config.toml), so the triple is part of the path. ($(shell) does not see what is exported.)
 # TARGET=aarch64-unknown-linux-gnu builds for another machine (docs/building.md).
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= $(if $(TARGET),aarch64-linux-gnu-gcc,cc)
 TRIPLE = $(or $(TARGET),$(shell PATH="$(PATH)" rustc -vV | sed -n 's/^host: //p'))
 BINARY = $(TARGET_DIR)/$(TRIPLE)/release/rvol-runc
 # What is installed, as it lies below a prefix: `make` fills it, `make install` copies it and needs no Rust.
 STAGE = $(TARGET_DIR)/stage$(addprefix -,$(TARGET))
 # Man pages have the date of the commit, so that one commit always gives the same files.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)
+# Paths of this machine do not get into the binaries that are given to others.
+REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 BUNDLES = $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
 FUZZ_SECONDS ?= 60
 
@@ -26,7 +29,7 @@ build: setup ## the release binary, man pages and completions (the default)
 	cargo build --release --locked $(addprefix --target ,$(TARGET))
 	@rm -rf "$(STAGE)"
 	@install -D -m 0755 "$(BINARY)" "$(STAGE)/bin/rvol-runc"
-	cargo run --quiet --locked --package rvol-manual -- "$(STAGE)"
+	cargo run --quiet --locked --package rvol-manual -- "$(STAGE)" "$(TRIPLE)"
 
 bundles: setup-demo ## root filesystems for the examples in bundles/
 	@scripts/rootfs.sh $(BUNDLES)
@@ -72,10 +75,14 @@ install: ## install what `make` built below $(DESTDIR)$(PREFIX): the binary, man
 uninstall: ## remove what `make install` installed, from the same $(DESTDIR)$(PREFIX)
 	cd "$(DESTDIR)$(PREFIX)" && rm -f bin/rvol-runc share/man/man8/rvol-runc.8 share/man/man8/rvol-runc-*.8 \
 		share/bash-completion/completions/rvol-runc share/zsh/site-functions/_rvol-runc \
-		share/fish/vendor_completions.d/rvol-runc.fish
+		share/fish/vendor_completions.d/rvol-runc.fish share/doc/rvol-runc/LICENSE share/doc/rvol-runc/NOTICES
 
 deb: build ## a Debian package of the same, in target/
-	@scripts/deb.sh "$(BINARY)" "$(TARGET_DIR)/$(TRIPLE)/debug/rvol-manual" "$(TARGET_DIR)"
+	@scripts/deb.sh "$(STAGE)" "$(TARGET_DIR)"
+
+release: export RUSTFLAGS = -C target-feature=+crt-static $(REMAP)
+release: build ## the files of a release in target/release-files: tarball, SBOM, SHA256SUMS (docs/releasing.md)
+	@scripts/release.sh "$(STAGE)" "$(TRIPLE)" "$(TARGET_DIR)/release-files"
 
 # A root filesystem with Debian's base, what the README names and nothing else, made by debootstrap below /var/tmp (as root).
 test-root: ## make demo and make test in a minimal Debian (SUITE=bookworm|trixie)

@@ -154,3 +154,15 @@ fn a_plan_needs_no_privilege() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), plan);
 }
+
+#[test]
+fn debug_info_describes_the_machine_and_names_nothing_of_the_users() {
+    let output = rvol().arg("debug-info").env("SECRET_OF_THE_TEST", "not-to-be-shown").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let info: Value = serde_json::from_str(&text).unwrap();
+    assert!(info["kernel"].as_str().unwrap().starts_with("Linux version "), "{text}");
+    assert!(info["rvol-runc"][0].as_str().unwrap().starts_with("rvol-runc version "), "{text}");
+    assert!(info["caller"]["CapEff"].is_string() && info["features"]["ociVersionMax"].is_string(), "{text}");
+    assert!(info["settings"].as_object().unwrap().contains_key("/sys/kernel/security/lsm"), "{text}");
+    assert!(!text.contains("not-to-be-shown"), "{text}");
+}

@@ -2,8 +2,10 @@
 //!
 //! `rvol-manual DIR` makes below DIR the tree that an installation has below its prefix: `share/man/man8` and the places
 //! where the shells look for completions. `SOURCE_DATE_EPOCH` is the date of the pages; without it they have none, so
-//! that the same source always gives the same pages.
+//! that the same source always gives the same pages. `rvol-manual DIR TARGET` adds the licences of what is linked in for
+//! this target, in `share/doc/rvol-runc`.
 
+mod notices;
 mod sections;
 
 use anyhow::{Context, Result, bail};
@@ -15,12 +17,26 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<()> {
     let mut args = std::env::args_os().skip(1);
-    let (Some(prefix), None) = (args.next(), args.next()) else { bail!("usage: rvol-manual DIR") };
+    let (Some(prefix), target, None) = (args.next(), args.next(), args.next()) else {
+        bail!("usage: rvol-manual DIR [TARGET]");
+    };
+    let prefix = PathBuf::from(prefix);
     let date = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(seconds) => date(seconds.parse().context("SOURCE_DATE_EPOCH is not a number of seconds")?),
         Err(_) => String::new(),
     };
-    write(&PathBuf::from(prefix), &date)
+    write(&prefix, &date)?;
+    match target {
+        Some(target) => write_licences(&prefix, target.to_str().context("the target is not UTF-8")?),
+        None => Ok(()),
+    }
+}
+
+fn write_licences(prefix: &Path, target: &str) -> Result<()> {
+    let dir = prefix.join("share/doc/rvol-runc");
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    fs::write(dir.join("LICENSE"), include_str!("../../LICENSE")).context("write LICENSE")?;
+    fs::write(dir.join("NOTICES"), notices::text(target)?).context("write NOTICES")
 }
 
 fn write(prefix: &Path, date: &str) -> Result<()> {

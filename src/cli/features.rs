@@ -8,6 +8,7 @@ use crate::plan::{options, volume};
 use crate::sys::seccomp;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub const COMMAND: Command = Command {
@@ -155,6 +156,11 @@ const MEMORY_POLICY_MODES: &[&str] = &[
 ];
 
 const MEMORY_POLICY_FLAGS: &[&str] = &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+
+/// The same for `debug-info`.
+pub fn value() -> Result<Value> {
+    serde_json::to_value(features()).context("write features as JSON")
+}
 
 fn features() -> Features {
     Features {

@@ -6,6 +6,7 @@ mod args;
 mod checkpoint;
 mod completion;
 mod create;
+mod debug_info;
 mod delete;
 mod duration;
 mod events;
@@ -95,6 +96,7 @@ static COMMANDS: &[Command] = &[
     volume::USAGE,
     spec::COMMAND,
     features::COMMAND,
+    debug_info::COMMAND,
     completion::COMMAND,
     version::COMMAND,
     help::COMMAND,

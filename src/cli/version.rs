@@ -32,7 +32,7 @@ pub fn libseccomp() -> Option<String> {
     Some(format!("{}.{}.{}", version.major, version.minor, version.micro))
 }
 
-fn text() -> String {
+pub fn text() -> String {
     let mut text = format!("rvol-runc version {PROGRAM}\n");
     // Writing to a String cannot fail. No line but the first may hold the word "version".
     if let Some(commit) = COMMIT {
