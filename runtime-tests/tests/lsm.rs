@@ -1,5 +1,5 @@
 //! AppArmor profiles, and SELinux labels of processes and mounts, where the kernel has the module. `make test-vm` has a
-//! guest for each: `uml` and `qemu` have AppArmor, `selinux` has Debian's SELinux policy (permissive, so that what is
+//! guest for each: `uml` has AppArmor, `selinux` has Debian's SELinux policy (permissive, so that what is
 //! checked is which label everything has, and not what the policy forbids).
 
 use runtime_tests::machine::{has_apparmor, has_selinux};

@@ -68,7 +68,7 @@ MODULE_EXCLUDES = """
 # Without further words the emulated machine, which is slow, runs only the tests of what user-mode Linux lacks: more than
 # one CPU, the controllers cpuset, hugetlb, rdma and misc, io.weight, NUMA, PSI, realtime in a cgroup, checkpoints.
 QEMU_TESTS = """
-    cgroup_v2 cgroup_limits cgroup_small_memory systemd update events process_attributes checkpoint lsm
+    cgroup_v2 cgroup_limits cgroup_small_memory systemd update events process_attributes checkpoint
 """.split()
 
 # With SELinux in the place of AppArmor: what has to do with labels.
