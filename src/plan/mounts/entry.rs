@@ -222,7 +222,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What only filesystems have, on a bind mount, and no word of an engine's own (`-v DIR:/m:copy` of Podman): parameters of a tmpfs are ignored, as mount(2) does it with all, for
+    /// Refuses on a bind mount what only filesystems have, except the words of an engine ([`ENGINE_WORDS`]).
+    /// Parameters of a tmpfs are ignored, as mount(2) does it with all, for
     /// configs carry them along (runtime-tools, `mounts`). Anything else may be a flag that is misspelt.
     fn refuse_data_of_bind(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
         let of_tmpfs =

@@ -544,7 +544,7 @@ fn added_mounts_find_their_place() {
     dev.added = vec![added("bind", Some("/dev"), "/dev")];
     let planned =
         dev.mounts(json!([{"destination": "/dev", "type": "tmpfs"}, {"destination": "/dev/pts", "type": "devpts"}]));
-    assert_eq!(planned.mounts[0].to_string(), "rbind  /dev  /dev  rslave  (-v /dev)");
+    assert_eq!(planned.mounts[0].to_string(), "rbind  /dev  /dev  rprivate  (-v /dev)");
     assert!(!planned.mounts.iter().any(|mount| mount.target.path == Path::new("/dev/pts")));
     let mut root = Case::new();
     root.added = vec![added("bind", Some("/s"), "/x/..")];
