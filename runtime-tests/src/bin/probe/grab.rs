@@ -96,10 +96,10 @@ impl Grabber {
     fn links(&mut self) {
         for (_, process) in self.strangers() {
             if process.join("cwd").join(&self.name).exists() {
-                self.hit("cwd", || String::new());
+                self.hit("cwd", String::new);
             }
             if process.join("root").join(self.root.trim_start_matches('/')).exists() {
-                self.hit("root", || String::new());
+                self.hit("root", String::new);
             }
             for fd in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
                 let number = fd.file_name().to_string_lossy().parse::<u32>().unwrap_or(0);
@@ -111,7 +111,7 @@ impl Grabber {
             for file in ["environ", "cmdline"] {
                 let content = fs::read(process.join(file)).unwrap_or_default();
                 if self.is_secret(&content) {
-                    self.hit(if file == "environ" { "environ" } else { "cmdline" }, || String::new());
+                    self.hit(if file == "environ" { "environ" } else { "cmdline" }, String::new);
                 }
             }
             let exe = fs::OpenOptions::new().write(true).open(process.join("exe"));
@@ -166,7 +166,7 @@ impl Grabber {
             if ptrace::seize(pid, ptrace::Options::empty()).is_err() {
                 continue;
             }
-            self.hit("attached", || String::new());
+            self.hit("attached", String::new);
             if ptrace::interrupt(pid).is_ok() && waitpid(pid, Some(WaitPidFlag::__WALL)).is_ok() {
                 // It may have been killed.
                 let _ = ptrace::detach(pid, None);
