@@ -120,7 +120,7 @@ fn sets(bounding: u64, rest: u64, ambient: u64) -> Capabilities {
 
 fn become_user(plan: &Capabilities, uid: u32, warn: &mut dyn FnMut(String)) {
     capabilities::drop_bounding(plan, warn).unwrap();
-    attributes::set_ids(&user(uid, uid, &[]), true).unwrap();
+    attributes::set_ids(&user(uid, uid, &[])).unwrap();
     capabilities::apply(plan, 0, warn).unwrap();
 }
 
@@ -174,12 +174,13 @@ fn bounding_set_cannot_be_cut_without_setpcap() {
 fn groups_and_ids_are_set() {
     let user = user(1000, 1001, &[7, 8]);
     attributes::set_groups(&user, &mut silent).unwrap();
-    attributes::set_ids(&user, false).unwrap();
+    attributes::set_ids(&user).unwrap();
+    capabilities::apply(&sets(0, 0, 0), 0, &mut silent).unwrap();
     assert_eq!(status("Uid"), "1000 1000 1000 1000");
     assert_eq!(status("Gid"), "1001 1001 1001 1001");
     assert_eq!(status("Groups"), "7 8");
     assert_eq!(status("CapPrm"), NOTHING);
-    assert_eq!(errno_of(&attributes::set_ids(&self::user(0, 0, &[]), false).unwrap_err()), Some(Errno::EPERM));
+    assert_eq!(errno_of(&attributes::set_ids(&self::user(0, 0, &[])).unwrap_err()), Some(Errno::EPERM));
 }
 
 fn groups_that_a_user_namespace_denies_only_warn() {
@@ -195,7 +196,7 @@ fn groups_that_a_user_namespace_denies_only_warn() {
 
 fn ids_that_are_not_mapped_are_named() {
     own_users();
-    let error = |user| format!("{:#}", attributes::set_ids(&user, true).unwrap_err());
+    let error = |user| format!("{:#}", attributes::set_ids(&user).unwrap_err());
     let text = "cannot setuid to unmapped uid 5 in user namespace: setresuid 5: invalid argument (EINVAL)";
     assert_eq!(error(user(5, 0, &[])), text);
     let text = "cannot setgid to unmapped gid 6 in user namespace: setresgid 6: invalid argument (EINVAL)";

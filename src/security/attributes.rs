@@ -239,8 +239,8 @@ pub fn set_groups(user: &User, warn: &mut dyn FnMut(String)) -> Result<()> {
     }
 }
 
-/// Becomes the user. The permitted set is kept for `capabilities::apply`, which must follow. The kernel clears the parent-death signal and makes the process
-/// non-dumpable when ids change: whoever relies on the signal sets it again.
+/// Becomes the user. The permitted set is kept for `capabilities::apply`, which must follow. When ids change, the kernel
+/// clears the parent-death signal and makes the process non-dumpable: whoever relies on the signal sets it again.
 pub fn set_ids(user: &User) -> Result<()> {
     // Root keeps its capabilities anyway. The flag goes with the execve.
     if user.uid != 0 {
