@@ -5,8 +5,9 @@ use anyhow::Context;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstat, fstatat};
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use std::ffi::CStr;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Where every distribution mounts its cgroups.
@@ -111,6 +112,8 @@ impl CgroupMode {
                 .call(|| format!("stat {}/{}", root.display(), name.to_string_lossy()))?;
             Ok(stat.st_dev != device)
         };
+        // Something else may be mounted over a hierarchy, to hide it.
+        let kind = |name: &[u8]| statfs(&root.join(OsStr::from_bytes(name))).map(|stat| stat.filesystem_type()).ok();
         let (mut hierarchies, mut hybrid) = (Vec::new(), false);
         for entry in entries {
             match entry.file_name().to_bytes() {
@@ -118,7 +121,8 @@ impl CgroupMode {
                 _ if entry.file_type() != Some(nix::dir::Type::Directory) => {}
                 // A mount point that nothing is mounted on.
                 _ if !is_mount(entry.file_name())? => {}
-                b"unified" => hybrid = true,
+                b"unified" => hybrid = kind(b"unified") == Some(CGROUP2_SUPER_MAGIC),
+                name if kind(name) == Some(TMPFS_MAGIC) => {}
                 name => hierarchies.push(String::from_utf8_lossy(name).into_owned()),
             }
         }

@@ -332,3 +332,22 @@ fn who_disables_cgroups_has_disabled_limits() {
     let warning = "linux.resources: the limits are not applied (--cgroup-manager=disabled): cpu, pids";
     assert!(stderr.trim_end().ends_with(warning) && stderr.lines().count() == 1, "{stderr}");
 }
+
+/// As a host does that wants one hierarchy left alone.
+#[test]
+fn hierarchies_with_a_tmpfs_over_them_are_left_out() {
+    for name in ["unified", "pids"] {
+        let over = format!("/sys/fs/cgroup/{name}");
+        if !std::path::Path::new(&over).is_dir() {
+            skip(&format!("there is no {over}"));
+            continue;
+        }
+        runtime_tests::host_mounts::in_own_mounts(|| {
+            let mut case = Case::new();
+            let flags = nix::mount::MsFlags::empty();
+            nix::mount::mount(Some("test"), over.as_str(), Some("tmpfs"), flags, None::<&str>).expect("mount a tmpfs");
+            case.args(&["/bin/true"]).run().ok();
+            assert_eq!(std::fs::read_dir(&over).expect("list").count(), 0, "{over}");
+        });
+    }
+}
