@@ -119,7 +119,7 @@ fn a_device_path_that_is_exchanged() {
 #[test]
 fn a_mount_source_that_is_exchanged() {
     needs!(Rvol);
-    let (mut case, volume, decoy) = case();
+    let (mut case, volume, _decoy) = case();
     case.make_file("decoy/secret", "of the host");
     let source = format!("{}/volume/inside", case.rootfs().display());
     case.bind(&source, "/data", &[]).args(&["/bin/probe", "facts", "read:/data/secret"]);
