@@ -282,9 +282,9 @@ fn a_network_of_another_and_hooks() {
     let states = case.read("hooks");
     let seen: Vec<&str> = states
         .lines()
-        .filter_map(|line| ["creating", "stopped"].into_iter().find(|status| line.contains(&format!("\"{status}\""))))
+        .filter_map(|line| ["created", "stopped"].into_iter().find(|status| line.contains(&format!("\"{status}\""))))
         .collect();
-    assert_eq!(seen, ["creating", "stopped", "creating", "stopped"], "{states}");
+    assert_eq!(seen, ["created", "stopped", "created", "stopped"], "{states}");
 }
 
 #[test]
