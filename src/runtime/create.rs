@@ -116,7 +116,10 @@ impl Creation {
         };
         // All that can be refused without a trace comes before the state directory is made.
         let mut parts = Parts::gather(context, &mut plan, host, network)?;
-        parts.outside = parts.joins.pid().is_some_and(|namespace| show_from_outside(&mut plan, namespace.as_fd()));
+        // With a user namespace init is born into the pid namespace first, and has no use for the option.
+        let of_host = plan.namespaces.user == Namespace::Inherit;
+        parts.outside =
+            parts.joins.pid().is_some_and(|namespace| of_host && show_from_outside(&mut plan, namespace.as_fd()));
         let mut record = Record::new(&plan, parts.host.uid, clock::now())?;
         trace::phase("make the state directory");
         let entry = context.store().create(&plan.id)?;
