@@ -58,6 +58,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("volume clone", &["rvol-runc volume clone data data-of-today"]),
     ("volume rename", &["rvol-runc volume rename data archive"]),
+    (
+        "volume label",
+        &["rvol-runc volume label data rvol.shared-with=web:ro", "rvol-runc volume label data rvol.shared-with-"],
+    ),
     ("volume df", &["rvol-runc volume df", "rvol-runc volume df --format json"]),
     ("spec", &["rvol-runc spec", "rvol-runc spec --rootless --bundle /srv/web"]),
     ("completion", &["rvol-runc completion bash >/etc/bash_completion.d/rvol-runc", ". <(rvol-runc completion bash)"]),

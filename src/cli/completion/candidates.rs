@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn flags_long_short_and_of_the_right_command() {
         offers("create --bu", &["--bundle"]);
-        offers("--volume", &["--volume-root"]);
+        offers("--volume", &["--volume-annotations", "--volume-root"]);
         offers("volume rm -", &["--force", "--help", "-f", "-h"]);
         offers("volume -", &["--help", "-h"]);
         offers("create -- --bu", &[]);
