@@ -264,15 +264,17 @@ fn has_fresh_signals() -> bool {
     is_unblocked && ignored.is_some_and(|mask| mask & !RESET_OR_INTERNAL == 0)
 }
 
-/// Every signal that a program can handle, realtime ones too.
+/// Every signal that a program can handle, realtime ones too. Those of the C library stay as the caller has them, as with
+/// runc: sigaction(3) refuses them.
 fn signals() -> impl Iterator<Item = libc::c_int> {
-    (1..=64).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP))
+    let handled = |number: &libc::c_int| !matches!(*number, libc::SIGKILL | libc::SIGSTOP);
+    (1..=64).filter(handled).filter(|number| !OF_THE_LIBRARY.contains(number))
 }
 
 /// The first realtime signals, which the C library keeps for itself and does not let anybody handle.
 const OF_THE_LIBRARY: [libc::c_int; 2] = [32, 33];
 
-/// Gives a signal its default action, be it one of the C library's.
+/// Gives a signal its default action.
 fn default_action(number: libc::c_int) -> nix::Result<()> {
     /// `sizeof(sigset_t)` of the kernel.
     const SET: usize = 8;
@@ -299,7 +301,7 @@ pub fn end_by_signals() -> nix::Result<()> {
     const STAYS: [libc::c_int; 7] =
         [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
     for number in signals() {
-        if STAYS.contains(&number) || OF_THE_LIBRARY.contains(&number) {
+        if STAYS.contains(&number) {
             default_action(number)?;
             continue;
         }
