@@ -96,7 +96,12 @@ impl Author {
 /// The engine whose word counts; `None` outside Kubernetes.
 fn engine(named: Option<Engine>, all: &BTreeMap<&str, &str>) -> Result<Option<Engine>, String> {
     let has = |prefix: &str| all.keys().any(|key| key.starts_with(prefix));
-    if !has(keys::KUBERNETES) {
+    // Podman sets keys of CRI-O's family (`io.kubernetes.cri-o.TTY`, `.Created`), but never one of these three, which
+    // CRI-O sets for each of its containers.
+    let is_podmans = |key: &str| {
+        key.starts_with(keys::CRIO) && ![keys::CRIO_TYPE, keys::CRIO_SANDBOX, keys::CRIO_LABELS].contains(&key)
+    };
+    if all.keys().filter(|key| key.starts_with(keys::KUBERNETES)).all(|key| named.is_none() && is_podmans(key)) {
         return Ok(None);
     }
     let (containerd, crio) = (has(keys::CONTAINERD), has(keys::CRIO));

@@ -145,6 +145,12 @@ pub fn failing_build(s: &Session) -> Check {
 pub fn checkpoint(s: &Session) -> Check {
     idle(s)?;
     let outcome = s.sh("podman container checkpoint one 2>&1 && podman container restore one 2>&1")?;
-    s.note("checkpoint and restore work", &outcome.succeeded().to_string());
-    if outcome.succeeded() { s.is(STATE, "running 0") } else { Ok(()) }
+    if !outcome.succeeded() {
+        let why = outcome.stdout.replace('\n', " | ");
+        println!("podman::life::checkpoint: skipped: known to fail here (CHANGELOG.md, \"Known issues\"): {why}");
+        return Ok(());
+    }
+    // Not compared: it may work with one runtime only.
+    let state = s.sh(STATE)?;
+    if state.stdout.trim() == "running 0" { Ok(()) } else { Err(format!("after the restore: {}", state.stdout)) }
 }
