@@ -2,8 +2,9 @@
 # Runs `make demo` and `make test` in a Debian that has its base system, what the README names, and nothing else:
 #   test-root.sh bookworm|trixie         (as root; needs debootstrap and the network)
 # The root filesystem is below /var/tmp and is removed at the end; Rust is installed in it as the README says.
-# TEST_ROOT_GOALS="demo check" runs other goals of make. TEST_ROOT_CARGO=DIR is a cargo home whose registry and toolchains
-# are copied, so that nothing is downloaded twice.
+# TEST_ROOT_MIRROR=URL is another mirror of Debian than that of apt.
+# TEST_ROOT_GOALS="demo check" runs other goals of make.
+# TEST_ROOT_CARGO=DIR is a cargo home whose registry and toolchains are copied, so that nothing is downloaded twice.
 set -eu
 
 suite=${1:?"the suite is missing: bookworm or trixie"}
@@ -11,7 +12,10 @@ case $suite in bookworm | trixie) ;; *) echo "test-root: unknown suite $suite" >
 [ "$(id -u)" -eq 0 ] || { echo "test-root: please run it as root; it makes a root filesystem" >&2; exit 1; }
 command -v debootstrap >/dev/null || { echo "test-root: debootstrap is missing" >&2; exit 1; }
 top=$(cd "$(dirname "$0")/.." && pwd)
-mirror=${TEST_ROOT_MIRROR:-http://deb.debian.org/debian}
+# The mirror that this machine's apt uses for Debian's main archive.
+mirror=${TEST_ROOT_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    grep '/debian/*$' | head -n 1)}
+[ -n "$mirror" ] || { echo "test-root: apt names no mirror of Debian; set TEST_ROOT_MIRROR=URL" >&2; exit 1; }
 
 work=$(mktemp -d /var/tmp/rvol-test-root.XXXXXX)
 root=$work/root
